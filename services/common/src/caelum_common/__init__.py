@@ -1,0 +1,1 @@
+"""What all Caelum services share: contracts, features, HTTP manners."""

@@ -1,0 +1,1 @@
+"""FinColl: the inference API."""

@@ -1,0 +1,1 @@
+"""FinVec: trains the models that FinColl serves."""

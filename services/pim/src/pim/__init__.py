@@ -1,0 +1,1 @@
+"""PIM: control plane and dashboard."""
