@@ -1,0 +1,22 @@
+"""What is asked of one training, once the command line, the settings and the machine have had their say."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from caelum_common.jobs import Job
+
+from finvec.presets import Preset
+
+
+@dataclass(frozen=True)
+class Order:
+    """One training: `out` receives the checkpoint, `senvec` is SenVec's URL or empty, `data` names the market."""
+
+    job: Job
+    preset: Preset
+    out: Path
+    version: str
+    data: str = "sample"
+    senvec: str = ""
+    bootstrap: bool = False
+    resume: bool = False
