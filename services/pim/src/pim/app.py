@@ -1,0 +1,48 @@
+"""pim-web's application, put together from its parts."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from caelum_common.app import create_app
+from caelum_common.errors import Problem
+from caelum_common.wire import JsonResponse
+from fastapi import FastAPI, Request
+
+from pim import dashboard, live, probes, routes
+from pim.dashboard.board import Board
+from pim.database import Database, DatabaseGone
+from pim.pulse import Pulse
+from pim.settings import PimSettings
+
+
+def build(settings: PimSettings, db: Database) -> FastAPI:
+    """API, dashboard, and the routes that every service has."""
+    http = probes.client()
+    pulse = Pulse(db)
+    observed = live.observer(settings, http)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        watching = asyncio.create_task(pulse.watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+            await asyncio.wait({watching})
+            await http.aclose()
+            await db.close()
+
+    app = create_app(
+        title="PIM", settings=settings, checks={"database": pulse.unready}, lifespan=lifespan, facts=pulse.facts
+    )
+
+    @app.exception_handler(DatabaseGone)
+    async def gone(request: Request, error: DatabaseGone) -> JsonResponse:
+        problem = Problem(503, "Database unavailable", str(error), "ask again when the database is back")
+        return problem.response(request.url.path)
+
+    app.include_router(routes.api(settings, db, observed))
+    # Last, since the dashboard takes every path that is left.
+    dashboard.mount(app, Board(settings, db, http, observed, pulse))
+    return app

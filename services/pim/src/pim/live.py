@@ -1,0 +1,67 @@
+"""The ecosystem as it is now: probed when somebody asks, and shared by all who ask within two seconds."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
+
+import httpx
+
+from pim import health, probes
+from pim.probes import Probe
+from pim.settings import PimSettings
+from pim.training import Training, TrainingReader
+
+MAX_AGE_S = 2.0
+
+T = TypeVar("T")
+
+
+class Fresh(Generic[T]):
+    """A value that is asked for again when older than `max_age_s`; many callers share one question."""
+
+    def __init__(self, ask: Callable[[], Awaitable[T]], max_age_s: float) -> None:
+        self._ask = ask
+        self._max_age_s = max_age_s
+        self._turn = asyncio.Lock()
+        self._value: T | None = None
+        self._until = 0.0
+
+    async def get(self) -> T:
+        async with self._turn:
+            if self._value is None or time.monotonic() >= self._until:
+                self._value = await self._ask()
+                self._until = time.monotonic() + self._max_age_s
+            return self._value
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One look at the services; `training` is None while the share does not answer."""
+
+    fincoll: Probe
+    senvec: Mapping[str, Probe]
+    training: list[Training] | None
+    at: datetime
+
+    def document(self) -> dict[str, Any]:
+        """The specification's system health."""
+        return health.system_health(self.fincoll, self.senvec, self.training, self.at)
+
+
+def observer(settings: PimSettings, http: httpx.AsyncClient) -> Fresh[Observed]:
+    """Looks at FinColl's stable slot, SenVec's five and FinVec's reports, all at once."""
+    reports = TrainingReader(settings.status_dir)
+
+    async def look() -> Observed:
+        names = list(settings.senvec)
+        senvec, fincoll, training = await asyncio.gather(
+            asyncio.gather(*(probes.probe(http, settings.senvec[name], settings.senvec_timeout_s) for name in names)),
+            probes.probe(http, settings.fincoll_urls["stable"], settings.fincoll_timeout_s),
+            reports.read(),
+        )
+        return Observed(fincoll, dict(zip(names, senvec, strict=True)), training, datetime.now(UTC))
+
+    return Fresh(look, MAX_AGE_S)
