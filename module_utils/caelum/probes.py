@@ -1,0 +1,191 @@
+"""Whether instances can do their job: `/ready`, asked until it said so several times in a row."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import Refused
+
+if TYPE_CHECKING:
+    import requests
+    from psycopg2 import extensions
+
+ANSWER_TIMEOUT_S = 5.0
+# A service that gives up says why in one line of its log and stays down. A line at most this old when the probing
+# begins is that of the start just made; an older one counts once the instance has been silent for as long.
+LAST_WORDS_AGE_S = 10.0
+LAST_WORDS = "cannot start:"
+LOG_TAIL = 8192
+
+
+@dataclass(frozen=True)
+class Instance:
+    """Where to ask; `log` is what it writes to, and `expect_version` the only version that counts as ready."""
+
+    name: str
+    url: str
+    path: str = "/ready"
+    log: str | None = None
+    expect_version: str | None = None
+    service: str | None = None
+
+
+@dataclass(frozen=True)
+class Gate:
+    """How often in a row an instance must be ready, seconds between two questions, and seconds in all."""
+
+    passes: int
+    interval: float
+    timeout: float
+
+    def __post_init__(self) -> None:
+        """Refuses what can never be passed."""
+        if self.passes < 1 or self.interval < 0 or self.timeout < (self.passes - 1) * self.interval:
+            raise Refused(
+                f"{self.passes} passes every {self.interval:g} s do not fit into {self.timeout:g} s; "
+                "ask for at least one pass and raise `timeout`"
+            )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One answer, or its absence: `detail` is empty when the instance is ready, and ends with a remedy otherwise."""
+
+    name: str
+    version: str | None
+    status: str
+    response_time_ms: int | None
+    detail: str = ""
+    refused: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the probing came to; `failure` is the line for a person, empty when the instance passed."""
+
+    seen: Seen
+    failure: str = ""
+
+
+def watch_all(instances: Sequence[Instance], gate: Gate, host: str) -> list[Outcome]:
+    """Probe all instances at once; outcomes in the order of the instances."""
+    if not instances:
+        return []
+    with ThreadPoolExecutor(max_workers=len(instances)) as pool:
+        return list(pool.map(lambda instance: watch(instance, gate, host), instances))
+
+
+def watch(instance: Instance, gate: Gate, host: str) -> Outcome:
+    """Probe until the instance passed the gate, gave up by its own words, or the time is over."""
+    began, began_wall = time.monotonic(), time.time()
+    streak = 0
+    while True:
+        asked = time.monotonic()
+        left = gate.timeout - (asked - began)
+        seen = probe(instance, min(ANSWER_TIMEOUT_S, max(left, gate.interval, 0.1)))
+        streak = 0 if seen.detail else streak + 1
+        if streak >= gate.passes:
+            return Outcome(seen)
+        silent_s = time.monotonic() - began
+        if seen.refused and instance.log:
+            line = last_words(Path(instance.log), began_wall, silent_s)
+            if line:
+                return Outcome(seen, f"{instance.name} on {host} {line}")
+        if silent_s + gate.interval > gate.timeout:
+            why = (
+                seen.detail or f"it was ready {streak} times in a row, {gate.passes} are asked for; read {instance.log}"
+            )
+            return Outcome(seen, f"{instance.name} on {host} is not ready after {gate.timeout:g} s: {why}")
+        time.sleep(max(0.0, gate.interval - (time.monotonic() - asked)))
+
+
+def probe(instance: Instance, timeout_s: float) -> Seen:
+    """Ask once. A new connection each time: one kept alive could outlive a restart."""
+    import requests
+
+    url = instance.url.rstrip("/") + instance.path
+    look = f"read {instance.log}" if instance.log else "read its log"
+    asked = time.monotonic()
+    with requests.Session() as session:
+        session.trust_env = False  # a proxy of the environment has no business between a host and its own services
+        try:
+            answer = session.get(url, timeout=timeout_s, allow_redirects=False)
+            took_ms = round((time.monotonic() - asked) * 1000)
+            if not answer.ok:
+                return Seen(instance.name, None, "degraded", took_ms, _problem(answer, url, look))
+            version = _version(session, instance, timeout_s)
+        except requests.RequestException as error:
+            refused = isinstance(error, requests.ConnectionError) and "refused" in str(error)
+            return Seen(instance.name, None, "down", None, f"{_silence(error, url, timeout_s)}; {look}", refused)
+    if instance.expect_version not in {None, "", version}:
+        detail = f"version {version or 'unknown'} answers at {url}, expected {instance.expect_version}; {look}"
+        return Seen(instance.name, version, "degraded", took_ms, detail)
+    return Seen(instance.name, version, "healthy", took_ms)
+
+
+def last_words(log: Path, began: float, silent_s: float) -> str:
+    """The line with which a service gave up, if that is the last of `log` and belongs to the start just made."""
+    try:
+        written = log.stat().st_mtime
+        with log.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - LOG_TAIL))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    if not last.startswith(LAST_WORDS):
+        return ""
+    return last if written >= began - LAST_WORDS_AGE_S or silent_s >= LAST_WORDS_AGE_S else ""
+
+
+def record(cursor: extensions.cursor, instances: Sequence[Instance], outcomes: Sequence[Outcome], host: str) -> None:
+    """Add what was seen to `service_health`."""
+    for instance, outcome in zip(instances, outcomes, strict=True):
+        seen = outcome.seen
+        metadata = {"instance": instance.name, "host": host, "url": instance.url, "detail": outcome.failure}
+        cursor.execute(
+            """INSERT INTO service_health (service_name, version, status, response_time_ms, metadata)
+               VALUES (%s, %s, %s, %s, %s)""",
+            (
+                instance.service or instance.name.partition("@")[0],
+                *(seen.version, seen.status, seen.response_time_ms, json.dumps(metadata)),
+            ),
+        )
+
+
+def _silence(error: requests.RequestException, url: str, timeout_s: float) -> str:
+    """Why there was no answer, without the library's wrapping."""
+    import requests
+
+    if isinstance(error, requests.ConnectTimeout):
+        return f"no connection to {url} within {timeout_s:g} s"
+    if isinstance(error, requests.Timeout):
+        return f"no answer from {url} within {timeout_s:g} s"
+    if isinstance(error, requests.ConnectionError):
+        return f"{url} {'refuses connections' if 'refused' in str(error) else 'breaks connections off'}"
+    return f"{url} cannot be asked ({type(error).__name__})"
+
+
+def _problem(answer: requests.Response, url: str, look: str) -> str:
+    """What a problem document says, on one line; of other answers the status."""
+    try:
+        document: dict[str, Any] = answer.json()
+        detail, remedy = str(document["detail"]), str(document.get("remedy") or look)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"{url} answers {answer.status_code}; {look}"
+    return " ".join(f"{detail.rstrip('.;')}; {remedy}".split())
+
+
+def _version(session: requests.Session, instance: Instance, timeout_s: float) -> str | None:
+    answer = session.get(instance.url.rstrip("/") + "/version", timeout=timeout_s, allow_redirects=False)
+    try:
+        return str(answer.json()["version"]) if answer.ok else None
+    except (ValueError, KeyError, TypeError):
+        return None

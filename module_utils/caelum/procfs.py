@@ -1,0 +1,72 @@
+"""What /proc tells about processes. A process that ends while it is looked at counts as absent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+PROC = Path("/proc")
+
+
+def pids() -> Iterator[int]:
+    """Ids of all processes that can be seen."""
+    for entry in os.scandir(PROC):
+        if entry.name.isdigit():
+            yield int(entry.name)
+
+
+def environ(pid: int) -> Mapping[str, str]:
+    """The environment that the process was started with; empty when it may not be read."""
+    try:
+        raw = Path(PROC, str(pid), "environ").read_bytes()
+    except OSError:
+        return {}
+    pairs = (item.partition(b"=") for item in raw.split(b"\0") if b"=" in item)
+    return {os.fsdecode(key): os.fsdecode(value) for key, _, value in pairs}
+
+
+def command_line(pid: int) -> list[str]:
+    """Arguments of the process, its program first; empty when it has ended."""
+    try:
+        raw = Path(PROC, str(pid), "cmdline").read_bytes()
+    except OSError:
+        return []
+    return [os.fsdecode(part) for part in raw.split(b"\0")[:-1]]
+
+
+def command_name(pid: int) -> str:
+    """The kernel's short name of the process, "" when it has ended."""
+    try:
+        return Path(PROC, str(pid), "comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _status(pid: int) -> tuple[str, int]:
+    """State letter and parent's id; ("", 0) when the process has ended."""
+    try:
+        # The command's name in parentheses may hold anything, so the fields are counted from the last one.
+        fields = Path(PROC, str(pid), "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return "", 0
+    return fields[0], int(fields[1])
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; one that has ended and waits for its parent to notice does not."""
+    return _status(pid)[0] not in ("", "Z", "X")
+
+
+def parent(pid: int) -> int:
+    """The parent's id, 0 when there is none."""
+    return _status(pid)[1]
+
+
+def lineage(pid: int) -> list[int]:
+    """The process and its ancestors, itself first."""
+    line: list[int] = []
+    while pid > 0:
+        line.append(pid)
+        pid = parent(pid)
+    return line

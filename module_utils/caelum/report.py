@@ -1,0 +1,50 @@
+"""The table at the end of a run, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+HEADER = ("COMPONENT", "INSTANCE", "VERSION", "ADDRESS", "HEALTH")
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows in columns of equal width, two blanks apart."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def lines(
+    running: Iterable[Mapping[str, Any]], health: Iterable[Mapping[str, Any]] | None, hints: Mapping[str, str]
+) -> list[str]:
+    """Lines to print: a row for each instance, then where to look and what to type next.
+
+    With `health` None nothing was asked: the table shows a plan.
+    """
+    states = {str(item["name"]): item for item in health or []}
+    rows = [HEADER]
+    for instance in running:
+        name = str(instance["name"])
+        shown = "planned" if health is None else state(instance, states.get(name))
+        rows.append((name.partition("@")[0], name, str(instance["release"]), str(instance["address"]) or "-", shown))
+    text = ["", *table(rows), ""]
+    if "dashboard" in hints:
+        text += [
+            f"dashboard  {hints['dashboard']}",
+            "stop       make down",
+            "logs       make logs COMPONENT=fincoll",
+            "remove     make clean",
+            "",
+        ]
+    return text
+
+
+def state(instance: Mapping[str, Any], probe: Mapping[str, Any] | None) -> str:
+    """What the last column says: the probe's answer, or what an instance without HTTP can be known to be."""
+    if instance["kind"] == "job":
+        return "waits for its next run"
+    if probe is None:
+        return "running"
+    if probe["status"] != "healthy":
+        return f"{probe['status']}: {probe.get('detail', '')}"
+    return f"healthy ({probe['response_time_ms']} ms)"

@@ -1,0 +1,157 @@
+"""What an inventory's instances look like from outside: where they answer, and how they are shown.
+
+An instance is the dict that the module `caelum_instance` takes, see its documentation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+Instance = Mapping[str, Any]
+
+
+def local_prefix(checkout: str, uid: int | None = None) -> str:
+    """Folder that a `local` deployment of this checkout writes to.
+
+    Root gets one below /opt, since PostgreSQL refuses root and its user must be able to enter the folder.
+    """
+    if (os.geteuid() if uid is None else uid) == 0:
+        return f"/opt/caelum-{hashlib.sha256(str(checkout).encode()).hexdigest()[:8]}"
+    return f"{checkout}/.caelum"
+
+
+def changed_components(planned: Iterable[Instance], host: str) -> list[dict[str, str]]:
+    """Components of a plan that would change, each once, as `caelum_deployment` wants them."""
+    names = dict.fromkeys(str(item["name"]).partition("@") for item in planned if item["changes"])
+    return [{"component": component(name, slot), "host": host} for name, _, slot in names]
+
+
+def component(unit: str, slot: str) -> str:
+    """Component of `fincoll@stable` and of `finvec-train@llm1`, whose part behind the @ is a job."""
+    return unit if slot in {"stable", "candidate"} else f"{unit}@{slot}"
+
+
+def url(instance: Instance, host: str) -> str:
+    """Address of an instance's HTTP routes; empty when it has none."""
+    if instance.get("kind", "service") != "service" or instance["service"] == "postgresql" or "port" not in instance:
+        return ""
+    return f"http://{host}:{instance['port']}"
+
+
+def probes(instances: Iterable[Instance], host: str, prefix: str) -> list[dict[str, Any]]:
+    """Probes of `caelum_health` for the instances that answer HTTP."""
+    return [
+        {
+            "name": instance["name"],
+            "url": url(instance, host),
+            "log": str(Path(prefix, "var/log/caelum", f"{instance['name']}.log")),
+            "expect_version": instance["release"],
+        }
+        for instance in instances
+        if url(instance, host) and instance.get("state", "started") == "started"
+    ]
+
+
+def merge_instances(known: Iterable[Instance], more: Iterable[Instance], host: str) -> list[dict[str, Any]]:
+    """Rows of the table at the end of a run; a later row of the same name replaces the earlier."""
+    rows = {str(row["name"]): dict(row) for row in known}
+    for instance in more:
+        rows[str(instance["name"])] = {
+            "name": str(instance["name"]),
+            "service": str(instance["service"]),
+            "release": str(instance["release"]),
+            "kind": str(instance.get("kind", "service")),
+            "url": url(instance, host),
+            "address": f"{host}:{instance['port']}" if "port" in instance else host,
+        }
+    return list(rows.values())
+
+
+def urls(ports: Mapping[str, Any], host: str, exclude: Iterable[str] = ()) -> dict[str, str]:
+    """Addresses of named ports on one host."""
+    return {name: f"http://{host}:{port}" for name, port in ports.items() if name not in set(exclude)}
+
+
+def senvec_instances(
+    ports: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    version: str,
+    versions: Mapping[str, str],
+    replay_port: int | None = None,
+) -> list[dict[str, Any]]:
+    """SenVec's microservices, one instance a port; with a replay port the local feed server comes first.
+
+    Microservices start before the aggregator that asks them; each may have a version of its own.
+    """
+    modules = dict.fromkeys(ports, "senvec.server")
+    every_port = dict(ports)
+    if replay_port is not None:
+        modules, every_port = {"replay": "senvec.replay"} | modules, {"replay": replay_port} | every_port
+    return [
+        {
+            "name": f"{name}@stable",
+            "service": "senvec",
+            "component": name,
+            "slot": "stable",
+            "release": str(versions.get(name, version)),
+            "command": ["{python}", "-m", modules[name]],
+            "environment": {
+                **environment,
+                "CAELUM_COMPONENT": name,
+                "SENVEC_COMPONENT": name,
+                "SENVEC_PORT": str(every_port[name]),
+            },
+            "address": environment["CAELUM_BIND"],
+            "port": int(every_port[name]),
+            "port_variable": f"senvec_{name}_port",
+            "priority": 200,
+        }
+        for name in modules
+    ]
+
+
+def fincoll_instances(
+    slots: Iterable[str], environment: Mapping[str, Any], version: str, ports: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """FinColl's instances on one host, one a slot."""
+    variables = {"stable": "fincoll_port", "candidate": "fincoll_candidate_port"}
+    return [
+        {
+            "name": f"fincoll@{slot}",
+            "service": "fincoll",
+            "component": "fincoll",
+            "slot": slot,
+            "release": version,
+            "command": ["{python}", "-m", "fincoll.server"],
+            "environment": {**environment, "CAELUM_SLOT": slot, "FINCOLL_PORT": str(ports[slot])},
+            "address": environment["CAELUM_BIND"],
+            "port": int(ports[slot]),
+            "port_variable": variables[slot],
+            "priority": 300,
+        }
+        for slot in slots
+    ]
+
+
+def token_hashes(tokens: Mapping[str, str]) -> dict[str, str]:
+    """Service tokens as the services keep them: sha256 in hex, by name."""
+    return {name: hashlib.sha256(str(token).encode()).hexdigest() for name, token in tokens.items()}
+
+
+def token_rows(tokens: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Rows of `api_tokens` for `caelum_config`."""
+    return [{"name": name, "sha256": digest, "scopes": []} for name, digest in token_hashes(tokens).items()]
+
+
+def report_probes(running: Iterable[Instance]) -> list[dict[str, Any]]:
+    """Probes of `caelum_health` for the rows that `merge_instances` made."""
+    return [{"name": row["name"], "url": row["url"]} for row in running if row["url"]]
+
+
+def url_of(running: Iterable[Instance], name: str) -> str:
+    """Address of one row that `merge_instances` made; empty when it is not there."""
+    return next((str(row["url"]) for row in running if row["name"] == name), "")

@@ -1,0 +1,5 @@
+"""Action plugin: module caelum_release with its progress shown live."""
+
+from ansible.plugins.loader import action_loader
+
+ActionModule = action_loader.get("caelum_progress", class_only=True)

@@ -1,0 +1,31 @@
+"""Prints the table at the end of a run: what runs where, at which version, and how it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ansible.module_utils
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+# Ansible bundles the checkout's module_utils into modules, but leaves them out of the controller's own path.
+ansible.module_utils.__path__.append(str(Path(__file__).parents[2] / "module_utils"))
+
+from ansible.module_utils.caelum.report import lines  # noqa: E402
+
+
+class ActionModule(ActionBase):
+    """Action of the task `caelum_report`; it runs on the controller and changes nothing."""
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Print rows, then the hints; return the rows."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        arguments = self._task.args
+        display = Display()
+        for line in lines(arguments["running"], arguments.get("health"), arguments.get("hints", {})):
+            display.display(line)
+        result["changed"] = False
+        return result
