@@ -1,0 +1,76 @@
+"""A knob is declared once with its meaning, and everything that repeats it says the same."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
+
+
+def load(path: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(path.read_text())
+    return loaded
+
+
+def options(role: str) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = load(ROOT / "roles" / role / "meta/argument_specs.yml")["argument_specs"]["main"][
+        "options"
+    ]
+    return found
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_default_has_an_argument_spec_that_says_the_same_and_the_reverse(role: str) -> None:
+    defaults = load(ROOT / "roles" / role / "defaults/main.yml")
+    declared = {name: option["default"] for name, option in options(role).items()}
+    assert declared == defaults
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_variable_says_what_it_means_and_carries_its_roles_name(role: str) -> None:
+    own = "caelum_" if role == "base" else f"{role}_"
+    for name, option in options(role).items():
+        assert name.startswith(own), f"{name} of role {role}"
+        assert len(option["description"]) > 10, f"{name} is not explained"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_uses_every_variable_that_it_declares(role: str) -> None:
+    scope = [ROOT / "roles", ROOT / "playbooks"] if role == "base" else [ROOT / "roles" / role, ROOT / "roles/release"]
+    text = "".join(
+        path.read_text()
+        for folder in scope
+        for path in folder.rglob("*.yml")
+        if path.name != "argument_specs.yml"
+    )
+    for name in options(role):
+        uses = re.findall(rf"\b{name}\b(?!:)", text)
+        assert uses, f"{name} of role {role} is declared and never used"
+
+
+def test_readme_shows_the_variables_as_they_are() -> None:
+    check = subprocess.run(
+        [sys.executable, "tools/docs.py", "--check"], cwd=ROOT, check=False, capture_output=True, text=True
+    )
+    assert check.returncode == 0, check.stderr
+
+
+def test_makefile_and_inventory_agree_on_the_prefix() -> None:
+    import support.ansible_path  # noqa: F401
+    from ansible.module_utils.caelum.topology import local_prefix
+
+    printed = subprocess.run(
+        ["make", "--no-print-directory", "-pnq", "help"], cwd=ROOT, check=False, capture_output=True, text=True
+    ).stdout
+    prefix = re.search(r"^ROOT_PREFIX :?= (.*)$", printed, re.MULTILINE)
+    assert prefix is not None
+    assert prefix.group(1) == local_prefix(str(ROOT), uid=0)
+    assert local_prefix("/home/x/caelum", uid=1000) == "/home/x/caelum/.caelum"

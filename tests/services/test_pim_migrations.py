@@ -1,0 +1,172 @@
+"""The schema on real servers: forward, back, and what it refuses."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+from pim import schema
+from support.postgres import POSTGRESQL_15, Database, Server, database, server
+
+pytest_plugins = ["support.postgres"]
+pytestmark = pytest.mark.services
+
+SPECIFIED = {
+    "service_configs": "id service_name version config_json environment host port enabled created_at updated_at",
+    "service_health": "id service_name version status last_check response_time_ms metadata",
+    "deployment_history": "id service_name version action host status started_at completed_at logs",
+}
+OPEN = "INSERT INTO deployment_history (service_name, component, version, action, status) VALUES (%s, %s, 'v1', %s, %s)"
+
+
+def there_and_back(on: Server) -> None:
+    with database(on) as empty:
+        head = schema.head()
+        assert empty.migrate("current") == "none"
+        assert empty.migrate("upgrade") == f"none -> {head}"
+        assert empty.migrate("upgrade") == f"{head} -> {head}"
+        with empty.connect("pim_user") as connection:
+            made = connection.execute("SELECT make_prediction_partitions(3)").fetchone()
+            assert made == (1,)
+        assert empty.migrate("downgrade", "base") == f"{head} -> none"
+        with empty.connect() as connection:
+            left = connection.execute(
+                "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S', 'p')"
+            ).fetchall()
+            assert left == [("alembic_version",)]
+        assert empty.migrate("upgrade") == f"none -> {head}"
+        assert empty.migrate("current") == empty.migrate("head") == head
+
+
+def test_the_schema_goes_forward_back_and_forward_on_postgresql_18(postgres_server: Server) -> None:
+    there_and_back(postgres_server)
+
+
+@pytest.mark.package("postgresql-15")
+def test_the_schema_goes_forward_back_and_forward_on_postgresql_15() -> None:
+    with server(POSTGRESQL_15) as older:
+        there_and_back(older)
+
+
+def test_an_unknown_revision_and_an_absent_server_are_one_line(postgres_server: Server) -> None:
+    with database(postgres_server) as empty:
+        with pytest.raises(RuntimeError, match=r"^pim\.migrate: Can't locate revision identified by 'nope'$"):
+            empty.migrate("upgrade", "nope")
+    with pytest.raises(RuntimeError, match=r'^pim\.migrate: database .*database "pim_database_\d+" does not exist$'):
+        empty.migrate("current")
+
+
+@pytest.fixture
+def owner(migrated_database: Database) -> Iterator[psycopg.Connection]:
+    with migrated_database.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def user(migrated_database: Database) -> Iterator[psycopg.Connection]:
+    with migrated_database.connect("pim_user") as connection:
+        yield connection
+
+
+def test_the_specifications_columns_stand_first_and_in_its_order(owner: psycopg.Connection) -> None:
+    for table, columns in SPECIFIED.items():
+        found = owner.execute(
+            "SELECT column_name FROM information_schema.columns WHERE table_name = %s ORDER BY ordinal_position", (table,)
+        ).fetchall()
+        names = [name for (name,) in found]
+        assert names[: len(columns.split())] == columns.split()
+
+
+def test_one_component_cannot_be_deployed_twice_at_once(owner: psycopg.Connection) -> None:
+    owner.execute(OPEN, ("fincoll", "fincoll", "deploy", "in_progress"))
+    owner.execute(OPEN, ("senvec", "news", "deploy", "in_progress"))
+    owner.execute(OPEN, ("fincoll", "fincoll", "deploy", "queued"))
+    with pytest.raises(psycopg.errors.UniqueViolation, match="deployment_history_one_open"):
+        owner.execute(OPEN, ("fincoll", "fincoll", "rollback", "in_progress"))
+    owner.execute("UPDATE deployment_history SET status = 'success' WHERE status = 'in_progress'")
+    owner.execute(OPEN, ("fincoll", "fincoll", "rollback", "in_progress"))
+
+
+def test_words_outside_the_vocabulary_are_refused(owner: psycopg.Connection) -> None:
+    for action, status in (("install", "success"), ("deploy", "done")):
+        with pytest.raises(psycopg.errors.CheckViolation):
+            owner.execute(OPEN, ("fincoll", "fincoll", action, status))
+    with pytest.raises(psycopg.errors.CheckViolation):
+        owner.execute("INSERT INTO service_health (service_name, status) VALUES ('fincoll', 'fine')")
+
+
+def test_a_configuration_for_any_host_stands_once(owner: psycopg.Connection) -> None:
+    add = "INSERT INTO service_configs (service_name, version, config_json, environment) VALUES ('a', 'v1', '{}', 'dev')"
+    owner.execute(add)
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        owner.execute(add)
+
+
+def test_pim_user_can_add_to_the_audit_log_and_change_nothing_in_it(user: psycopg.Connection) -> None:
+    user.execute("INSERT INTO audit_log (actor, action, target) VALUES ('a', 'deploy', 'fincoll v1')")
+    assert user.execute("SELECT count(*) FROM audit_log").fetchone() == (1,)
+    for statement in ("UPDATE audit_log SET actor = 'b'", "DELETE FROM audit_log", "TRUNCATE audit_log"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            user.execute(statement)  # type: ignore[arg-type]
+
+
+def test_pim_user_cannot_change_the_schema(user: psycopg.Connection) -> None:
+    for statement in ("CREATE TABLE t ()", "DROP TABLE models", "UPDATE alembic_version SET version_num = '0'"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            user.execute(statement)  # type: ignore[arg-type]
+
+
+def predict(connection: psycopg.Connection, as_of: datetime) -> None:
+    connection.execute(
+        "INSERT INTO predictions (as_of, symbol, job, model_version, service_version, horizons, log_returns, source)"
+        " VALUES (%s, 'AAPL', 'llm1-tech', 'v1', 'v1', '[5]', '[[0]]', 'sample')",
+        (as_of,),
+    )
+
+
+def holders(connection: psycopg.Connection) -> list[str]:
+    found = connection.execute("SELECT tableoid::regclass::text FROM predictions ORDER BY id").fetchall()
+    return [name for (name,) in found]
+
+
+def test_predictions_lie_in_their_months_and_a_samples_old_ones_in_the_default(user: psycopg.Connection) -> None:
+    now = datetime.now(UTC)
+    for as_of in (datetime(2013, 3, 1, 21, tzinfo=UTC), now):
+        predict(user, as_of)
+    assert holders(user) == ["predictions_default", f"predictions_{now:%Y%m}"]
+
+
+def test_rows_that_fell_into_the_default_partition_move_when_their_month_is_made(user: psycopg.Connection) -> None:
+    now = datetime.now(UTC)
+    month = now.year * 12 + now.month - 1 + 4
+    later = datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC)
+    predict(user, later)
+    assert holders(user) == ["predictions_default"]
+    assert user.execute("SELECT make_prediction_partitions(4)").fetchone() == (2,)
+    assert holders(user) == [f"predictions_{later:%Y%m}"]
+    predict(user, later)
+
+
+def test_an_alias_cannot_point_to_another_jobs_model(owner: psycopg.Connection) -> None:
+    owner.execute(
+        "INSERT INTO models (job, version, kind, checkpoint, sha256_onnx, schema_hash, manifest)"
+        " VALUES ('llm1-tech', 'v1', 'ridge', 'x', repeat('a', 64), repeat('b', 64), '{}')"
+    )
+    owner.execute("INSERT INTO model_aliases (job, alias, model_id) VALUES ('llm1-tech', 'champion', 1)")
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        owner.execute("INSERT INTO model_aliases (job, alias, model_id) VALUES ('llm3-yieldmax', 'champion', 1)")
+
+
+def test_migrations_are_in_the_wheel(tmp_path: Path) -> None:
+    """A release's schema comes with its code, so hatchling must take the scripts along."""
+    import zipfile
+
+    from hatchling.builders.wheel import WheelBuilder
+
+    project = Path(__file__).parents[2] / "services" / "pim"
+    (wheel,) = WheelBuilder(str(project)).build(directory=str(tmp_path), versions=["standard"])
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "pim/migrations/env.py" in names
+    assert "pim/migrations/versions/0001_initial.py" in names
+    assert "pim/dashboard/style.css" in names
