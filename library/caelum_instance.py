@@ -15,7 +15,7 @@ from ansible.module_utils.caelum.errors import Refused
 from ansible.module_utils.caelum.instance_plan import Asked, Host, Plan, plan_present, plan_stopped, wanted
 from ansible.module_utils.caelum.instances import parse
 from ansible.module_utils.caelum.layout import Layout
-from ansible.module_utils.caelum.runtime import Runtime
+from ansible.module_utils.caelum.runtime import Runtime, RuntimeState
 from ansible.module_utils.caelum.runtime_native import Native
 from ansible.module_utils.caelum.tree import Directory
 
@@ -211,7 +211,7 @@ instances:
       elements: str
       sample: [release v1.0.0 -> v1.1.0, restart]
     state:
-      description: The runtime's word for the process's state at the end, when it has one.
+      description: The runtime's word for the process's state after the last step, or now if there was none.
       type: str
       sample: running
     pid:
@@ -263,20 +263,20 @@ SPEC = {
 RUNTIMES = {"native": Native}
 
 
-def plan_for(params: dict[str, Any], layout: Layout, runtime: Runtime) -> tuple[Plan, list[str]]:
-    """What is to be done, and the names of the instances listed."""
+def plan_for(params: dict[str, Any], layout: Layout, runtime: Runtime) -> tuple[Plan, RuntimeState, list[str]]:
+    """What is to be done, the processes that it was planned from, and the names of the instances listed."""
     if params["state"] == "present":
         return _plan_present(params, layout, runtime)
     if params["services"] or params["instances"] or params["directories"]:
         raise Refused(f"state={params['state']} concerns all of the prefix; leave out services, instances, directories")
     state = runtime.observe(insist=False)
     if params["state"] == "stopped":
-        return plan_stopped(Host(state), runtime.daemon), []
+        return plan_stopped(Host(state), runtime.daemon), state, []
     instances, more = host.everything(layout, runtime)
-    return plan_stopped(Host(state, present=instances), runtime.daemon, more), []
+    return plan_stopped(Host(state, present=instances), runtime.daemon, more), state, []
 
 
-def _plan_present(params: dict[str, Any], layout: Layout, runtime: Runtime) -> tuple[Plan, list[str]]:
+def _plan_present(params: dict[str, Any], layout: Layout, runtime: Runtime) -> tuple[Plan, RuntimeState, list[str]]:
     runtime.refuse_impossible()
     instances = parse(params["instances"], params["services"])
     listed = (_directory(item, layout.prefix) for item in params["directories"])
@@ -289,7 +289,7 @@ def _plan_present(params: dict[str, Any], layout: Layout, runtime: Runtime) -> t
     seen = host.observe(layout, runtime, asked)
     plan = plan_present(asked, seen, runtime.daemon)
     more = host.refuse_impossible(plan, asked.items, layout, seen.runtime)
-    return replace(plan, end=(*plan.end, *more)), [instance.name for instance in instances]
+    return replace(plan, end=(*plan.end, *more)), seen.runtime, [instance.name for instance in instances]
 
 
 def _directory(item: dict[str, Any], prefix: Path) -> Directory:
@@ -310,10 +310,11 @@ def main() -> None:
     layout = Layout(Path(module.params["prefix"]).absolute())
     runtime = RUNTIMES[module.params["runtime"]](layout)
     try:
-        plan, names = plan_for(module.params, layout, runtime)
+        plan, state, names = plan_for(module.params, layout, runtime)
         if plan and not module.check_mode:
             host.apply(plan, runtime)
-        rows = host.report(plan, runtime.observe(), layout, names)
+            state = runtime.observe()
+        rows = host.report(plan, state, layout, names)
     except Refused as refusal:
         module.fail_json(msg=str(refusal))
     except OSError as error:

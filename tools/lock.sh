@@ -13,7 +13,8 @@ compile() { # NAME OPTION...
 compile dev --universal
 compile controller --universal --constraint dev.txt
 compile postgresql --universal --constraint dev.txt
-for name in senvec fincoll pim finvec-cuda; do
+compile senvec --universal --constraint dev.txt --override data-only.overrides --no-emit-package numpy
+for name in fincoll pim finvec-cuda; do
   compile "$name" --universal --constraint dev.txt --override data-only.overrides
 done
 cpu=(--python-platform x86_64-manylinux_2_28)

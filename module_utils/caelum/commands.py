@@ -26,7 +26,8 @@ def clean_env(*prefixes: str, **extra: str) -> dict[str, str]:
     return kept | extra
 
 
-def last_line(output: bytes) -> str:
-    """The last line of a program's output that says something."""
+def reason(output: bytes) -> str:
+    """Why a program failed: its first line that names an error, else the last that says something."""
     lines = [line.strip() for line in output.decode(errors="replace").splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+    named = [line for line in lines if line.lower().startswith(("error:", "fatal:"))]
+    return (named or lines[-1:] or ["it said nothing"])[0]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import bytecode, manifest, signing, target, versions
-from .atomic import locked, make_read_only, publish_dir, remove_tree, write_atomic
-from .commands import clean_env, last_line, run
+from .atomic import locked, make_read_only, publish_dir, remove_tree, switch_symlink, write_atomic
+from .commands import clean_env, reason, run
 from .errors import Refused
 from .manifest import Manifest
 from .progress import Progress
@@ -95,15 +95,11 @@ class Install:
         # uv holds each wheel against the hashes in this copy, which was itself verified
         requirements = partial / "requirements.txt"
         requirements.write_bytes(self._verified("requirements.txt"))
-        wheels = [
-            "--no-index",
-            "--require-hashes",
-            "--find-links",
-            str(self.source / "wheels"),
-            "--link-mode",
-            "hardlink",
-        ]
-        self._uv(uv, "pip", "sync", *wheels, "--python", str(partial / "bin/python"), str(requirements))
+        # uv's cache goes by the folder's name: under one name for all, releases share what they unpack
+        wheels = self.host.cache / "wheels"
+        switch_symlink(wheels, str((self.source / "wheels").absolute()))
+        options = ["--no-index", "--require-hashes", "--find-links", str(wheels), "--link-mode", "hardlink"]
+        self._uv(uv, "pip", "sync", *options, "--python", str(partial / "bin/python"), str(requirements))
         bytecode.compile_modules(partial, self.host.donors())
         # a path to the packages that does not change with the interpreter's version
         (partial / "site-packages").symlink_to(next(partial.glob("lib/python3*/site-packages")).relative_to(partial))
@@ -125,7 +121,7 @@ class Install:
         if answer.returncode != 0:
             raise Refused(
                 f"release {self} cannot be installed under {self.host.prefix}: uv {arguments[0]}: "
-                f"{last_line(answer.stderr)}; build the release again"
+                f"{reason(answer.stderr)}; build the release again"
             )
 
 
@@ -159,15 +155,18 @@ def _read(path: Path) -> bytes | None:
 
 
 def _check_space(installs: Sequence[Install], host: Host) -> None:
-    needed = sum(_unpacked_bytes(install) for install in installs)
-    if not installs:
-        return
-    folder = next(path for path in (host.prefix, *host.prefix.parents) if path.exists())
-    free = shutil.disk_usage(folder).free
-    if free < needed + _SPARE_BYTES:
+    if installs:
+        folder = next(path for path in (host.prefix, *host.prefix.parents) if path.exists())
+        needed = sum(_unpacked_bytes(install) for install in installs) + _SPARE_BYTES
+        refuse_without_space(", ".join(map(str, installs)), host.prefix, needed, shutil.disk_usage(folder).free)
+
+
+def refuse_without_space(what: str, where: Path, needed: int, free: int) -> None:
+    """Refused when `needed` bytes are more than those `free`."""
+    if free < needed:
         raise Refused(
-            f"no space to install {', '.join(map(str, installs))} under {host.prefix}: needs "
-            f"{(needed + _SPARE_BYTES) >> 20} MB, {free >> 20} MB are free; free some, or set caelum_prefix elsewhere"
+            f"no space to install {what} under {where}: needs {needed >> 20} MB, {free >> 20} MB are free; "
+            "free some, or set caelum_prefix elsewhere"
         )
 
 

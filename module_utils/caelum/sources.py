@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from .commands import clean_env, last_line, run
+from .commands import clean_env, reason, run
 from .errors import Refused
 from .manifest import sha256
 
@@ -55,7 +55,7 @@ class Checkout:
         answer = run(self._argv(*options, "verify-tag", "--", tag), env=_git_env())
         if answer.returncode != 0:
             raise Refused(
-                f"tag {tag} of {self.root} is not signed by an allowed signer ({last_line(answer.stderr)}); "
+                f"tag {tag} of {self.root} is not signed by an allowed signer ({reason(answer.stderr)}); "
                 f"sign it with `git tag -s` by a key in {allowed_signers or 'the allowed signers'}"
             )
 
@@ -83,7 +83,7 @@ class Checkout:
             answer = run(self._argv("archive", "--format=tar", tag, "--", *key[1]), env=_git_env())
             if answer.returncode != 0:
                 raise Refused(
-                    f"tag {tag} of {self.root} cannot be read: {last_line(answer.stderr)}; move the tag to a commit "
+                    f"tag {tag} of {self.root} cannot be read: {reason(answer.stderr)}; move the tag to a commit "
                     "that holds these paths, or build another version"
                 )
             self._archives[key] = _untar(answer.stdout)
@@ -111,7 +111,7 @@ class Checkout:
     def _git(self, *arguments: str) -> bytes:
         answer = run(self._argv(*arguments), env=_git_env())
         if answer.returncode != 0:
-            raise Refused(f"git {arguments[0]} failed in {self.root}: {last_line(answer.stderr)}; repair the checkout")
+            raise Refused(f"git {arguments[0]} failed in {self.root}: {reason(answer.stderr)}; repair the checkout")
         return answer.stdout
 
 

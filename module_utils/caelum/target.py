@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .commands import last_line, run
+from .commands import reason, run
 from .errors import Refused
 
 _ASK = """import json, os, sys, sysconfig
@@ -43,7 +43,7 @@ def ask(python: Path) -> tuple[Target, Path]:
         return this_python(), base_python()
     answer = run([str(python), "-I", "-c", _ASK])
     if answer.returncode != 0:
-        raise Refused(f"{python} does not run as a Python: {last_line(answer.stderr)}; give `python` another path")
+        raise Refused(f"{python} does not run as a Python: {reason(answer.stderr)}; give `python` another path")
     *facts, base = json.loads(answer.stdout)
     return _target(*facts), Path(base)
 

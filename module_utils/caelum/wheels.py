@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .commands import clean_env, last_line, run
+from .commands import clean_env, reason, run
 from .errors import Refused
 from .locks import normalise
 from .manifest import sha256
@@ -53,5 +53,5 @@ def build_wheel(package: str, files: Mapping[str, bytes]) -> Wheel:
         answer = run(argv, cwd=root / package, env=env)
         built = sorted((root / "out").glob("*.whl"))
         if answer.returncode != 0 or len(built) != 1:
-            raise Refused(f"package {package} cannot be built: {last_line(answer.stderr)}; repair its pyproject.toml")
+            raise Refused(f"package {package} cannot be built: {reason(answer.stderr)}; repair its pyproject.toml")
         return Wheel(normalise(declared["name"]), built[0].name.split("-")[1], built[0].name, built[0].read_bytes())

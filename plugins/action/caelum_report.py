@@ -15,7 +15,7 @@ ansible.module_utils.__path__.append(str(Path(__file__).parents[2] / "module_uti
 from ansible.module_utils.caelum.report import lines  # noqa: E402
 
 
-class ActionModule(ActionBase):
+class ActionModule(ActionBase):  # type: ignore[misc] # ansible-core ships no types
     """Action of the task `caelum_report`; it runs on the controller and changes nothing."""
 
     TRANSFERS_FILES = False

@@ -196,7 +196,7 @@ def test_no_database_named_stops_the_start_in_one_line() -> None:
     assert "CREDENTIALS_DIRECTORY is not set" in refused({"PIM_PORT": str(free_port())})
 
 
-def test_it_stops_within_three_seconds_while_a_page_is_open(pim: Service) -> None:
+def test_it_stops_within_three_seconds_with_a_connection_kept_open(pim: Service) -> None:
     with httpx.Client(base_url=pim.url, trust_env=False, timeout=10) as browser:
         browser.get("/")
         begin = time.monotonic()

@@ -1,6 +1,8 @@
 """The five real processes over HTTP: one vector of 72, honest masks, no future, and quick recovery."""
 
+import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -120,6 +122,23 @@ def test_a_graceful_restart_of_a_microservice_is_healed_as_well(services):
     services.start_again("social")
     services.services["social"].wait_ready()
     end = time.monotonic() + 2
+    while vector(services)["degraded"]:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_a_microservice_that_hangs_is_waited_for_no_longer_than_the_breaker_takes(services):
+    hung = services.services["alphavantage"].process
+    hung.send_signal(signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            assert all(body["degraded"] for body in pool.map(lambda _: vector(services), range(3)))
+        begin = time.monotonic()
+        assert vector(services)["degraded"] is True
+        assert time.monotonic() - begin < 1, "the timeout is 2 s: this one did not wait"
+    finally:
+        hung.send_signal(signal.SIGCONT)
+    end = time.monotonic() + 3
     while vector(services)["degraded"]:
         assert time.monotonic() < end
         time.sleep(0.1)

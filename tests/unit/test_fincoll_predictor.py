@@ -3,6 +3,7 @@
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,7 +102,7 @@ def test_a_spoiled_checkpoint_leaves_the_old_model_serving(tmp_path: Path, spoil
         ({"quantiles": (0.1, 0.25, 0.5, 0.75, 0.9)}, r"job llm1-tech asks for"),
     ],
 )
-def test_a_model_for_another_question_is_refused(tmp_path: Path, changes: dict[str, object], reason: str) -> None:
+def test_a_model_for_another_question_is_refused(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(BadCheckpoint, match=reason):
         ModelRegistry({JOB.name: {"champion": write_checkpoint(tmp_path, **changes)}})
 

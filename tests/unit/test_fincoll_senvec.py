@@ -123,6 +123,21 @@ def test_ages_are_those_of_the_session_asked_for(stub: StubSenVec) -> None:
     run(test)
 
 
+def test_rows_that_lapse_while_others_are_fetched_still_count(
+    stub: StubSenVec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sentiment, "LAST_S", 0.3)
+
+    async def test() -> None:
+        async with client(stub, timeout_s=5.0, watch=False) as (made, _):
+            await made.windows(ASKS)
+            stub.mode = "slow"
+            found = await made.windows({**ASKS, "IBM": SESSIONS})
+            assert not any(window.degraded for window in found.values())
+
+    run(test)
+
+
 @pytest.mark.parametrize("mode", ["error", "other schema", "garbage", "wrong shape"])
 def test_an_unusable_answer_is_no_sentiment(stub: StubSenVec, mode: Mode) -> None:
     stub.mode = mode

@@ -1,7 +1,11 @@
 """Whoever follows a training sees how far it is, and never a training that has ended."""
 
 import json
+import os
+import pty
 import socket
+import subprocess
+import sys
 from datetime import datetime
 
 import pytest
@@ -72,3 +76,27 @@ def test_gpu_usage_is_the_busiest_gpu_s(monkeypatch, tmp_path, says, usage):
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert progress.gpu_usage() == usage
+
+
+def test_a_terminal_gets_a_bar():
+    script = (
+        "from finvec.progress import Reporter\n"
+        "with Reporter('llm1-tech') as reporter:\n"
+        "    reporter.phase('fitting', upto=1.0)\n"
+        "    reporter.tell('step 2/2', 1.0, now=True)\n"
+    )
+    controller, terminal = pty.openpty()
+    try:
+        subprocess.run(
+            [sys.executable, "-c", script],
+            stderr=terminal,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+            check=True,
+        )
+        shown = os.read(controller, 65536).decode()
+    finally:
+        os.close(controller)
+        os.close(terminal)
+    assert "━" in shown
+    assert "100%" in shown
+    assert "finvec llm1-tech:" not in shown

@@ -1,14 +1,20 @@
 """A training that was killed and resumed ends with the weights of one that never stopped."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from caelum_common import checkpoint
 from finvec.candidates import fit_transformer
 from finvec.errors import CannotResume
+from finvec.order import Order
 from finvec.presets import PRODUCTION
+from finvec.progress import Reporter
+from finvec.ridge import PENALTIES
 from finvec.state import StateFile
-from support.finvec_panel import TINY, sample_panel, task
+from finvec.train import train
+from support.finvec_panel import JOB, TINY, sample_panel, task
 
 # The production preset's path (folds × seeds, state after each evaluation) at a size that tests can afford.
 SMALL = replace(
@@ -88,3 +94,22 @@ def test_a_missing_or_torn_state_is_refused(tmp_path):
         state.path.write_bytes(state.path.read_bytes()[:kept])
         with pytest.raises(CannotResume, match="can't be read"):
             state.load()
+
+
+def test_the_whole_of_a_production_training_writes_one_checkpoint_and_forgets_its_state(tmp_path):
+    order = Order(JOB, SMALL, tmp_path, "v2.0.0")
+    with Reporter(JOB.name) as reporter:
+        result = train(order, reporter)
+    manifest = checkpoint.load(Path(result["onnx"]))
+    assert manifest.seeds == (1, 2)
+    assert manifest.trials == 4 + len(PENALTIES)
+    assert not manifest.bootstrap
+    assert len([*manifest.metrics["runs"], *_other(manifest)["runs"]]) == manifest.trials
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"llm1-tech-v2.0.0.{suffix}" for suffix in ("json", "onnx", "pt")
+    ]
+
+
+def _other(manifest):
+    (kind,) = {"ridge", "transformer"} & set(manifest.baselines)
+    return manifest.baselines[kind]

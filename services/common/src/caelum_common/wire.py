@@ -5,7 +5,6 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-
 OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z
 
 

@@ -18,7 +18,7 @@ from caelum_common.tokens import from_settings
 from fincoll.bars import Bars
 from fincoll.forecaster import Forecaster
 from fincoll.metrics import Metrics
-from fincoll.registry import CHAMPION, ModelMissing, ModelRegistry
+from fincoll.registry import CHAMPION, Listing, ModelMissing, ModelRegistry
 from fincoll.routes import Parts, router
 from fincoll.senvec import SenVec
 from fincoll.settings import Settings
@@ -66,10 +66,13 @@ def build(settings: Settings) -> FastAPI:
         schema_hash=vector.schema().hash,
     )
     metrics.register(_collectors(app), lambda: senvec.degraded)
-    # Settings are read anew at each reload: a deploy rewrites the environment file, never the process.
-    listing = lambda: Settings().model_registry  # noqa: E731
-    app.include_router(router(Parts(registry, bars, forecaster, metrics, from_settings(settings), listing)))
+    app.include_router(router(Parts(registry, bars, forecaster, metrics, from_settings(settings), _listing)))
     return app
+
+
+def _listing() -> Listing:
+    """MODEL_REGISTRY as it is now: a deploy rewrites the environment file under a running process."""
+    return Settings().model_registry
 
 
 def _registry(settings: Settings) -> ModelRegistry:

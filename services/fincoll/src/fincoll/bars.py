@@ -1,6 +1,8 @@
 """Market data as FinColl needs it: a symbol's bars with their features, and where in time a question falls."""
 
+import asyncio
 import bisect
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -52,6 +54,7 @@ class Bars:
 
     def __init__(self, market: SampleMarket) -> None:
         self._market = market
+        self._known = frozenset(market.symbols)
         self._histories: dict[str, History] = {}
         self._sessions = market.sessions
         self._closes = [market.close_time(session) for session in self._sessions]
@@ -93,6 +96,12 @@ class Bars:
             moment = as_of if isinstance(as_of, datetime) else datetime.combine(as_of, time.min, UTC)
             return Moment(moment.date(), moment)
         return Moment(self._sessions[row], self._closes[row])
+
+    async def read(self, symbols: Iterable[str]) -> None:
+        """Reads in a thread what of `symbols` is known and not in memory yet: some 30 ms each. Raises DataMissing."""
+        unread = [symbol for symbol in symbols if symbol in self._known and symbol not in self._histories]
+        if unread:
+            await asyncio.to_thread(lambda: [self.history(symbol) for symbol in unread])
 
     def history(self, symbol: str) -> History:
         """All of a symbol's bars and features. Raises UnknownSymbol, or DataMissing when they can't be read."""

@@ -63,6 +63,7 @@ class Forecaster:
         """
         session, known_at = self._bars.at(as_of)
         forecast = Forecast(model, known_at)
+        await self._bars.read(symbols)
         ends = self._ends(symbols, session, forecast)
         asks = {symbol: history.dates[end + 1 - TOKENS : end + 1] for symbol, (history, end) in ends.items()}
         sentiments = await self._senvec.windows(asks)

@@ -83,6 +83,7 @@ def _add_bars(routes: APIRouter, parts: Parts) -> None:
     ) -> Response:
         try:
             session, known_at = parts.bars.at(as_of)
+            await parts.bars.read([symbol])
             found = parts.bars.last(symbol, session, limit)
         except AfterTheClock as error:
             raise _after_the_clock(error) from None

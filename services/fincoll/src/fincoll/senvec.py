@@ -113,13 +113,13 @@ class SenVec:
         if not self.away:
             lacking = self._rows.lacking(asks, now)
             outcome = await self._refresh(lacking) if lacking else "cached"
-        found = {symbol: self._window(symbol, sessions, outcome) for symbol, sessions in asks.items()}
+        # Judged as of the beginning: a row that was fresh then must not lapse while the others are fetched.
+        found = {symbol: self._window(symbol, sessions, outcome, now) for symbol, sessions in asks.items()}
         for window in found.values():
             self._count("stale" if window.stale else outcome)
         return found
 
-    def _window(self, symbol: str, sessions: Sequence[date], outcome: str) -> Sentiment:
-        now = time.monotonic()
+    def _window(self, symbol: str, sessions: Sequence[date], outcome: str, now: float) -> Sentiment:
         window = None
         if outcome != "away":
             window = self._rows.window(symbol, sessions, now)
@@ -232,6 +232,10 @@ class SenVec:
                 except SenVecFailed as failed:
                     self._failed(str(failed))
                     self._count(f"probe_{failed.outcome}")
+                    healthy = False
+                except Exception:  # a watcher that ended would leave SenVec away for good
+                    log.exception("watching SenVec failed")
+                    self._failed("the client failed")
                     healthy = False
             await asyncio.sleep(AWAY_S if self.away else CALM_S if healthy else ALERT_S)
 

@@ -13,6 +13,7 @@ class Settings(ServiceSettings):
     `model_registry` is JSON: job → alias → path of the .onnx on this host, its manifest beside it. An empty
     `senvec_api_url` means that there is no SenVec: predictions then go without sentiment and say so.
     `senvec_stale_s` is how old a last-known vector may be to stand in while SenVec is away; 0 means zeros at once.
+    `credentials_dir` is where providers of live data find their keys; the sample needs none.
     """
 
     caelum_component: str = "fincoll"

@@ -24,12 +24,13 @@ def build(settings: PimSettings, db: Database) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        watching = asyncio.create_task(pulse.watch())
+        duties = {asyncio.create_task(duty) for duty in (pulse.watch(), dashboard.close_when_stopping())}
         try:
             yield
         finally:
-            watching.cancel()
-            await asyncio.wait({watching})
+            for duty in duties:
+                duty.cancel()
+            await asyncio.wait(duties)
             await http.aclose()
             await db.close()
 

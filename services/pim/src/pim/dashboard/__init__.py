@@ -1,5 +1,5 @@
 """The dashboard at `/`: one page that says how things are."""
 
-from pim.dashboard.page import mount
+from pim.dashboard.page import close_when_stopping, mount
 
-__all__ = ["mount"]
+__all__ = ["close_when_stopping", "mount"]
