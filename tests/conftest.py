@@ -13,9 +13,7 @@ def installed(package: str) -> bool:
     """Whether the Debian package is installed on this machine."""
     if shutil.which("dpkg-query") is None:
         return False
-    query = subprocess.run(
-        ["dpkg-query", "-W", "-f=${Status}", package], check=False, capture_output=True, text=True
-    )
+    query = subprocess.run(["dpkg-query", "-W", "-f=${Status}", package], check=False, capture_output=True, text=True)
     return "ok installed" in query.stdout
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Refused(Exception):  # noqa: N818 - it names an outcome, as the design's texts do
+class Refused(Exception):
     """What was asked cannot be done. The text is one line: what, where and the remedy."""
 
     def __init__(self, line: str) -> None:

@@ -20,7 +20,7 @@ Call = tuple[Any, ...]
 """A method and its arguments."""
 
 
-class Fault(Exception):  # noqa: N818 - the protocol's word
+class Fault(Exception):
     """supervisord said no; `code` is one of supervisor.xmlrpc.Faults."""
 
     def __init__(self, code: int, text: str) -> None:

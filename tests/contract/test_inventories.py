@@ -14,7 +14,6 @@ ROOT = Path(__file__).resolve().parents[2]
 SENVEC = {"sentimentrader": 18001, "alphavantage": 18002, "social": 18003, "news": 18004, "aggregator": 18000}
 
 
-
 def senvec(host: str) -> set[str]:
     """The five microservices on one host."""
     return {f"{name}@stable {host}:{port}" for name, port in SENVEC.items()}
@@ -53,7 +52,9 @@ def topology(inventory: str, *arguments: str) -> str:
 
 def rows(text: str) -> set[str]:
     """`instance address` of every row of the table."""
-    return {f"{name} {address}" for name, address in re.findall(r"^\S+ +(\S+@\S+) +v1\.1\.0 +(\S+) ", text, re.MULTILINE)}
+    return {
+        f"{name} {address}" for name, address in re.findall(r"^\S+ +(\S+@\S+) +v1\.1\.0 +(\S+) ", text, re.MULTILINE)
+    }
 
 
 @pytest.mark.parametrize("inventory", EXPECTED)

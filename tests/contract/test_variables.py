@@ -21,9 +21,9 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def options(role: str) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = load(ROOT / "roles" / role / "meta/argument_specs.yml")["argument_specs"]["main"][
-        "options"
-    ]
+    found: dict[str, dict[str, Any]] = load(ROOT / "roles" / role / "meta/argument_specs.yml")["argument_specs"][
+        "main"
+    ]["options"]
     return found
 
 
@@ -46,10 +46,7 @@ def test_every_variable_says_what_it_means_and_carries_its_roles_name(role: str)
 def test_a_role_uses_every_variable_that_it_declares(role: str) -> None:
     scope = [ROOT / "roles", ROOT / "playbooks"] if role == "base" else [ROOT / "roles" / role, ROOT / "roles/release"]
     text = "".join(
-        path.read_text()
-        for folder in scope
-        for path in folder.rglob("*.yml")
-        if path.name != "argument_specs.yml"
+        path.read_text() for folder in scope for path in folder.rglob("*.yml") if path.name != "argument_specs.yml"
     )
     for name in options(role):
         uses = re.findall(rf"\b{name}\b(?!:)", text)
@@ -64,8 +61,9 @@ def test_readme_shows_the_variables_as_they_are() -> None:
 
 
 def test_makefile_and_inventory_agree_on_the_prefix() -> None:
-    import support.ansible_path  # noqa: F401
     from ansible.module_utils.caelum.topology import local_prefix
+
+    import support.ansible_path  # noqa: F401
 
     printed = subprocess.run(
         ["make", "--no-print-directory", "-pnq", "help"], cwd=ROOT, check=False, capture_output=True, text=True

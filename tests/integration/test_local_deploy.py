@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from support import ecosystem as support
 from support.ecosystem import Ecosystem, Run
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from support.processes import Service, free_port, running
 
 pytestmark = pytest.mark.services

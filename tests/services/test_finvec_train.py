@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+
 from caelum_common import checkpoint
 from caelum_common.market import market
 from caelum_common.windows import bar_features, window

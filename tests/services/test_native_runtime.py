@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from support.modules import run_playbook
 from support.native_host import NativeHost, alive, eventually, native_host, open_to_all
 

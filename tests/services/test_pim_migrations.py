@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
 from pim import schema
 from support.postgres import POSTGRESQL_15, Database, Server, database, server
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+
 from support.checkpoints import write_checkpoint
 from support.pim import web
 from support.postgres import Database, database, server

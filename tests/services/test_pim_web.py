@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from caelum_common.tokens import hash_token
 from support.pim import MICROSERVICES, environment, eventually, instance, web
 from support.postgres import Database, Server, database, server

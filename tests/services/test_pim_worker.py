@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from psycopg.rows import dict_row
+
 from support.pim import MICROSERVICES, eventually, instance, web, worker
 from support.postgres import Database, database, server
 

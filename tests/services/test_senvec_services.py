@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+
 from caelum_common.vector import WIDTH, schema
 from support.processes import free_port, running
 from support.senvec import SenVec, senvec

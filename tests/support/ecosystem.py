@@ -99,7 +99,7 @@ def _free(port: int) -> bool:
 def temporary() -> Iterator[Ecosystem]:
     """An empty place for an ecosystem; whatever was deployed there is stopped and removed at the end."""
     # A short path that a system user can enter: sockets have 107 bytes, and PostgreSQL does not run as root.
-    prefix = Path(tempfile.mkdtemp(prefix="caelum-", dir="/tmp"))  # noqa: S108
+    prefix = Path(tempfile.mkdtemp(prefix="caelum-", dir="/tmp"))
     prefix.chmod(0o755)
     ecosystem = Ecosystem(prefix, free_base())
     try:

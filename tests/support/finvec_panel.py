@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import cache
 
 import torch
+
 from caelum_common import jobs
 from caelum_common.market import market
 from finvec import protocol

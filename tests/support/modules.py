@@ -20,6 +20,7 @@ import pytest
 import yaml
 from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
+
 from support.ansible_path import ROOT
 from support.postgres import Database
 

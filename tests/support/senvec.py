@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import httpx
+
 from support.processes import Service, free_port, running
 
 MICROSERVICES = ("sentimentrader", "alphavantage", "social", "news")

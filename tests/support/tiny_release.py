@@ -28,7 +28,8 @@ _GIT = {
 def _library() -> Any:
     """The module's file, loaded as Ansible would."""
     location = importlib.util.spec_from_file_location("caelum_release", ROOT / "library/caelum_release.py")
-    assert location and location.loader
+    assert location is not None
+    assert location.loader is not None
     module = importlib.util.module_from_spec(location)
     location.loader.exec_module(module)
     return module
@@ -122,7 +123,7 @@ class Tiny:
 
 
 def tiny_repository(base: Path) -> Tiny:
-    """Make the repository with one commit, and the index that its lock needs; pip is to be kept offline by the caller."""
+    """Make the repository with one commit, and the index that its lock needs; the caller keeps pip offline."""
     tiny = Tiny(base)
     wheel = write_wheel(tiny.index, "leftpad", "1.3", {"leftpad.py": "def pad(text):\n    return ' ' + text\n"})
     tiny.write("locks/demo.txt", lock_line(wheel))

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from caelum_common import checkpoint
 from caelum_common.checkpoint import BadCheckpoint
 from support.checkpoints import write_checkpoint

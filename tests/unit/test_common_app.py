@@ -5,12 +5,13 @@ from typing import Annotated
 
 import httpx
 import pytest
+from fastapi import Depends
+from pydantic import BaseModel
+
 from caelum_common.app import create_app
 from caelum_common.errors import Problem
 from caelum_common.settings import ServiceSettings
 from caelum_common.tokens import from_settings, hash_token, new_token, requires_token
-from fastapi import Depends
-from pydantic import BaseModel
 
 TOKEN = new_token()
 

@@ -5,6 +5,7 @@ import sys
 from datetime import UTC, date, datetime
 
 import pytest
+
 from caelum_common.errors import CannotStart
 from caelum_common.market import UnknownSymbol, market
 

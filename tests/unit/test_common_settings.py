@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from caelum_common.errors import CannotStart
 from caelum_common.settings import ServiceSettings, credential
 

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+
 from support.modules import run_module
 from support.postgres import Database
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from psycopg import sql
+
 from support.ansible_path import ROOT
 from support.modules import load, run_playbook
 from support.postgres import Server

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from caelum_common import vector
 from caelum_common.market import market
 from caelum_common.windows import BAR_CHANNELS, bar_features

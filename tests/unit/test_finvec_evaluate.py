@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from finvec import evaluate
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)

@@ -6,6 +6,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+
 from caelum_common import checkpoint, vector
 from caelum_common.checkpoint import BadCheckpoint
 from caelum_common.windows import BAR_CHANNELS, CHANNELS

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from caelum_common import vector
 from caelum_common.windows import BAR_CHANNELS, CHANNELS, TOKENS
 from finvec.candidates import fit_ridge

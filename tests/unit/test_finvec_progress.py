@@ -9,6 +9,7 @@ import sys
 from datetime import datetime
 
 import pytest
+
 from finvec import progress
 from finvec.progress import Reporter
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from caelum_common.market import market
 from caelum_common.windows import bar_features
 from finvec import evaluate, protocol

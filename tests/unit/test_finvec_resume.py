@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from caelum_common import checkpoint
 from finvec.candidates import fit_transformer
 from finvec.errors import CannotResume

@@ -3,6 +3,7 @@
 from datetime import date, timedelta
 
 import pytest
+
 from caelum_common import vector
 from finvec import sentiment
 from finvec.errors import OtherSchema

@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import support.ansible_path  # noqa: F401 - makes ansible.module_utils.caelum importable
 from ansible.module_utils.caelum.accounts import Account, barred_folder
 from ansible.module_utils.caelum.envfile import render, service_of
 from ansible.module_utils.caelum.errors import Refused
@@ -19,6 +18,8 @@ from ansible.module_utils.caelum.supervisor_config import daemon, launcher, prog
 from ansible.module_utils.caelum.tree import Directory, emptied, make_directory, remove
 from dotenv import dotenv_values
 from supervisor.options import ServerOptions
+
+import support.ansible_path  # noqa: F401 - makes ansible.module_utils.caelum importable
 
 NASTY = ["", "two words", '{"a": ["b", 1]}', "it's", "back\\slash", "a #comment", "a ;b", "100%", "$HOME `id` !x", "Ω"]
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import support.ansible_path  # noqa: F401 - makes ansible.module_utils.caelum importable
 from ansible.module_utils.caelum.errors import Refused
 from ansible.module_utils.caelum.instance_plan import (
     Asked,
@@ -25,6 +24,8 @@ from ansible.module_utils.caelum.runtime import Leftover, Process, RuntimeState
 from ansible.module_utils.caelum.runtime_native import Native
 from ansible.module_utils.caelum.slots import Slots, slot_path
 from ansible.module_utils.caelum.tree import Found
+
+import support.ansible_path  # noqa: F401 - makes ansible.module_utils.caelum importable
 
 LAYOUT = Layout(Path("/srv/caelum"))
 NATIVE = Native(LAYOUT)

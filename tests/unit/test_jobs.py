@@ -1,6 +1,7 @@
 """Jobs are found by both of their names, and by no other."""
 
 import pytest
+
 from caelum_common import jobs
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+
 from pim.dashboard import fan as drawing
 from pim.dashboard import render
 from pim.dashboard.board import View

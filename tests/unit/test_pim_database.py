@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from pim import migrate, schema
 from pim.database import CREDENTIALS, Address, NoDatabase, address
 

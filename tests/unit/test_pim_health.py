@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from pim import health, probes, pulse
 from pim.probes import Probe, Status
 from pim.training import SILENT, Training, TrainingReader, parse, read

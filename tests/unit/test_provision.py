@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
+
 from support.modules import run_module
 from support.postgres import Database, Server, server
 

@@ -9,7 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from support.tiny_release import Tiny, lock_line, python_says, tiny_repository, write_wheel
+
+# isort: split
 
 from ansible.module_utils.caelum import manifest, signing
 from ansible.module_utils.caelum.errors import Refused
@@ -18,12 +21,22 @@ from ansible.module_utils.caelum.slots import switch
 from ansible.module_utils.caelum.target import needed_glibc
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    repository = tiny_repository(tmp_path_factory.mktemp("built"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIP_NO_INDEX", "1")
+        patch.setenv("PIP_FIND_LINKS", str(repository.index))
+        repository.run("built")
+    return repository
+
+
 @pytest.fixture
-def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tiny:
-    repository = tiny_repository(tmp_path)
+def tiny(built: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tiny:
+    repository = Tiny(tmp_path / "copy")
+    shutil.copytree(built.base, repository.base)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(repository.index))
-    repository.run("built")
     return repository
 
 
@@ -145,7 +158,7 @@ def test_a_wheel_swapped_after_it_was_verified_is_caught_by_the_installer(tiny: 
     data = dataclasses.replace(described, files=resign_files).to_bytes()
     (wheel.parent.parent / "manifest.json").write_bytes(data)
     (wheel.parent.parent / "manifest.json.sig").write_bytes(signing.sign(tiny.key, data))
-    with pytest.raises(Refused, match="cannot be installed under .*leftpad"):
+    with pytest.raises(Refused, match=r"cannot be installed under .*leftpad"):
         tiny.run("installed")
     assert not tiny.release().exists()
     assert tiny.run("listed")["listing"]["demo"]["installed"] == []

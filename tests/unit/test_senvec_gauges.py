@@ -5,6 +5,7 @@ import math
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+
 from caelum_common.market import Bar, market
 from caelum_common.vector import schema
 from senvec.gauges import (

@@ -4,6 +4,7 @@ import math
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from senvec.news import News, cosine, count_z, news_row, novelty, shrunk_mean
 from senvec.observations import Article, Observation, Store
 

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 
 import httpx
 import pytest
-from caelum_common.vector import schema
 from fastapi import FastAPI
+
+from caelum_common.vector import schema
 from senvec.app import create
 from senvec.settings import SenvecSettings
 

@@ -4,6 +4,7 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+
 from senvec.rss import ENTRIES_LIMIT, Feed, parse
 
 FETCHED = datetime(2026, 1, 2, tzinfo=UTC)

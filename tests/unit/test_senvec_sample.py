@@ -1,6 +1,7 @@
 """The sample's made-up news: labelled, the same each time, none after its end; and what the scorer makes of it."""
 
 import pytest
+
 from caelum_common.market import market
 from senvec.headlines import BAD, GOOD, LABEL, LEGAL, PLAIN, headlines
 from senvec.replay import feed

@@ -5,6 +5,7 @@ import json
 from importlib.resources import files
 
 import yaml
+
 from caelum_common.vector import WIDTH, schema
 
 

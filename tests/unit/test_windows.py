@@ -5,6 +5,7 @@ from datetime import date
 
 import numpy as np
 import pytest
+
 from caelum_common import vector
 from caelum_common.market import market
 from caelum_common.windows import BAR_CHANNELS, CHANNELS, LOOK_BACK, TOKENS, NotEnoughHistory, bar_features, window

@@ -50,6 +50,7 @@ def create_app(  # noqa: PLR0913 - keyword-only parts of one application
     app.state.settings = settings
     errors.install(app)
     metrics = RequestMetrics(settings.caelum_component, release.current().version)
+    app.state.metrics = metrics
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     running = release.current()
     names = {"service": title.lower(), "component": settings.caelum_component, "version": running.version}

@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry
 
 from caelum_common import vector
 from caelum_common.app import create_app
@@ -13,7 +12,6 @@ from caelum_common.checkpoint import BadCheckpoint
 from caelum_common.errors import CannotStart
 from caelum_common.jobs import UnknownJob
 from caelum_common.market import market
-from caelum_common.metrics import RequestMetrics
 from caelum_common.tokens import from_settings
 from fincoll.bars import Bars
 from fincoll.forecaster import Forecaster
@@ -65,7 +63,7 @@ def build(settings: Settings) -> FastAPI:
         facts=facts,
         schema_hash=vector.schema().hash,
     )
-    metrics.register(_collectors(app), lambda: senvec.degraded)
+    metrics.register(app.state.metrics.registry, lambda: senvec.degraded)
     app.include_router(router(Parts(registry, bars, forecaster, metrics, from_settings(settings), _listing)))
     return app
 
@@ -80,9 +78,3 @@ def _registry(settings: Settings) -> ModelRegistry:
         return ModelRegistry(settings.model_registry)
     except (BadCheckpoint, ModelMissing, UnknownJob) as error:
         raise CannotStart(str(error.args[0])) from None
-
-
-def _collectors(app: FastAPI) -> CollectorRegistry:
-    """The registry behind the application's /metrics."""
-    parts = (each.kwargs.get("metrics") for each in app.user_middleware)
-    return next(part.registry for part in parts if isinstance(part, RequestMetrics))

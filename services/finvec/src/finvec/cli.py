@@ -12,7 +12,6 @@ from typing import Any, NoReturn
 from caelum_common import checkpoint, jobs
 from caelum_common.errors import CannotStart
 from caelum_common.jobs import Job, UnknownJob
-
 from finvec.errors import NoData, Refusal, Usage
 from finvec.order import Order
 from finvec.presets import LOCAL, PRESETS, PRODUCTION, Preset

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
+from numpy.typing import NDArray
+
 from caelum_common.jobs import Job
 from caelum_common.market import Bar
 from caelum_common.windows import LOOK_BACK, TOKENS, Floats, bar_features, token_rows
-from numpy.typing import NDArray
-
 from finvec.errors import NoData
 from finvec.sentiment import Sentiment
 

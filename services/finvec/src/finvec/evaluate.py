@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from caelum_common.jobs import Job
 from caelum_common.windows import Floats
-
 from finvec.data import Doubles, Ints, Panel, trailing_return
 
 BLOCK = 20  # sessions; labels of neighbouring days overlap, so days can't be drawn one by one

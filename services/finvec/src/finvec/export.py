@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
+from torch import nn
+
 from caelum_common import checkpoint
 from caelum_common.checkpoint import BadCheckpoint, File, Files, Manifest, Paths
 from caelum_common.jobs import Job, resolve
 from caelum_common.windows import Floats
-from torch import nn
-
 from finvec.errors import ExportFailed
 from finvec.files import sync_folder, write_atomic
 from finvec.model import Transformer

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from caelum_common.jobs import Job
 from torch import Tensor
 
+from caelum_common.jobs import Job
 from finvec import evaluate
 from finvec.data import Ints, Panel
 from finvec.model import Transformer, pinball

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import torch
-from caelum_common.jobs import Job
-from caelum_common.windows import BAR_CHANNELS, CHANNELS, TOKENS
 from torch import Tensor, nn
 from torch.nn import functional
 
+from caelum_common.jobs import Job
+from caelum_common.windows import BAR_CHANNELS, CHANNELS, TOKENS
 from finvec.presets import Shape
 
 RETURN = BAR_CHANNELS.index("return_1d")

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from caelum_common.jobs import Job
-
 from finvec.presets import Preset
 
 

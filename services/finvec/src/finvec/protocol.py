@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+
 from caelum_common.market import Bar
 from caelum_common.windows import LOOK_BACK, TOKENS, Floats
-
 from finvec.data import Ints, Panel
 from finvec.errors import Leak, NoData
 from finvec.presets import Preset

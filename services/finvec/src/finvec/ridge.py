@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 
 import torch
-from caelum_common.jobs import Job
-from caelum_common.windows import BAR_CHANNELS, CHANNELS, TOKENS
 from torch import Tensor
 
+from caelum_common.jobs import Job
+from caelum_common.windows import BAR_CHANNELS, CHANNELS, TOKENS
 from finvec.model import RETURN, QuantileModel
 
 MEANS = (5, 20, TOKENS)  # sessions over which channels are averaged

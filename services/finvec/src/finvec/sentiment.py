@@ -6,9 +6,9 @@ from datetime import date
 
 import httpx
 import numpy as np
+
 from caelum_common import vector
 from caelum_common.windows import Floats
-
 from finvec.errors import OtherSchema
 
 CELLS = 5_000  # symbols × dates that SenVec answers at once

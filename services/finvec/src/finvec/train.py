@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from caelum_common import release, vector
+from caelum_common.checkpoint import Manifest, Paths
 from caelum_common.jobs import Job
 from caelum_common.market import Bar, SampleMarket, market
 from caelum_common.windows import BAR_CHANNELS, CHANNELS, bar_features
-
 from finvec import cli, protocol, sentiment
 from finvec.data import Panel, build
 from finvec.errors import NoData
@@ -50,8 +50,8 @@ def train(order: Order, reporter: Reporter) -> dict[str, Any]:
 
     tasks = make_tasks(order, panel)
     newest = tasks[-1]
-    fingerprint = json.dumps([panel.fingerprint(), repr(order.preset), order.job.name, release.current().version])
-    state = StateFile(order.out / f".{order.job.name}-{order.preset.name}.state.pt", fingerprint)
+    same = json.dumps([panel.fingerprint(), repr(order.preset), order.job.name, release.current().version])
+    state = StateFile(order.out / f".{order.job.name}-{order.preset.name}.state.pt", fingerprint=same)
     unfinished = state.load() if order.resume else None
 
     reporter.phase("fitting the ridge", upto=0.3)
@@ -74,17 +74,8 @@ def train(order: Order, reporter: Reporter) -> dict[str, Any]:
     paths, written = export.write(best.model, manifest, order.out, samples)
     state.remove()
     reporter.tell(f"wrote {paths.manifest}", now=True)
-    return {
-        "job": written.job,
-        "version": written.version,
-        "kind": written.kind,
-        "onnx": str(paths.onnx),
-        "pt": str(paths.pt),
-        "manifest": str(paths.manifest),
-        "seconds": round(time.monotonic() - began, 2),
-        "phases": reporter.finish(),
-        "metrics": written.metrics,
-    }
+    timing = {"seconds": round(time.monotonic() - began, 2), "phases": reporter.finish()}
+    return outcome(paths, written) | timing
 
 
 def read_bars(source: SampleMarket, job: Job, preset: Preset) -> dict[str, list[Bar]]:
@@ -153,6 +144,19 @@ def describe(order: Order, panel: Panel, source: SampleMarket, known: Sentiment,
         "quantiles": order.job.quantiles,
         "channels": CHANNELS,
         "bar_channels": BAR_CHANNELS,
+    }
+
+
+def outcome(paths: Paths, written: Manifest) -> dict[str, Any]:
+    """What standard output tells of the checkpoint."""
+    return {
+        "job": written.job,
+        "version": written.version,
+        "kind": written.kind,
+        "onnx": str(paths.onnx),
+        "pt": str(paths.pt),
+        "manifest": str(paths.manifest),
+        "metrics": written.metrics,
     }
 
 

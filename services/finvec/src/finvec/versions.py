@@ -4,7 +4,6 @@ from pathlib import Path
 
 from caelum_common import checkpoint
 from caelum_common.checkpoint import Paths
-
 from finvec.errors import VersionTaken
 
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from caelum_common import vector
-from caelum_common.windows import BAR_CHANNELS, TOKENS, Floats
 from torch import Tensor, nn
 
+from caelum_common import vector
+from caelum_common.windows import BAR_CHANNELS, TOKENS, Floats
 from finvec.data import Ints, Panel
 
 CHUNK = 256  # rows predicted at once

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from fastapi import FastAPI, Request
+
 from caelum_common.app import create_app
 from caelum_common.errors import Problem
 from caelum_common.wire import JsonResponse
-from fastapi import FastAPI, Request
-
 from pim import dashboard, live, probes, routes
 from pim.dashboard.board import Board
 from pim.database import Database, DatabaseGone

@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 import structlog
-from caelum_common import release
 
+from caelum_common import release
 from pim import health, probes, store
 from pim.database import Database, DatabaseGone
 from pim.probes import Probe

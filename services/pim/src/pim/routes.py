@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any
 
-from caelum_common.errors import Problem
-from caelum_common.tokens import hash_token, requires_token
 from fastapi import APIRouter, Depends, Query, Request
 
+from caelum_common.errors import Problem
+from caelum_common.tokens import hash_token, requires_token
 from pim import store
 from pim.database import Database
 from pim.health import timestamp

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-from caelum_common.settings import ServiceSettings
 from pydantic import AnyHttpUrl, Field, StringConstraints, TypeAdapter, field_validator
+
+from caelum_common.settings import ServiceSettings
 
 Symbol = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9.\-]{0,9}$")]
 _url = TypeAdapter(AnyHttpUrl)

@@ -3,7 +3,6 @@
 import asyncio
 
 from caelum_common.errors import CannotStart
-
 from pim import schema, store
 from pim.database import Database, DatabaseGone, NoDatabase, address
 

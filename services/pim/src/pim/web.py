@@ -2,10 +2,10 @@
 
 import asyncio
 
-from caelum_common import server
-from caelum_common.server import starting
 from fastapi import FastAPI
 
+from caelum_common import server
+from caelum_common.server import starting
 from pim import startup
 from pim.app import build
 from pim.settings import PimSettings

@@ -4,10 +4,10 @@ import asyncio
 import signal
 
 import structlog
+
 from caelum_common import log as logs
 from caelum_common import release
 from caelum_common.server import starting
-
 from pim import probes, startup
 from pim.database import Database
 from pim.monitor import Monitor

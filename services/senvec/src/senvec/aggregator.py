@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from caelum_common.vector import schema
-
 from senvec.answers import Document, head
 from senvec.features import empty_row
 from senvec.upstream import Upstream, UpstreamError

@@ -6,7 +6,6 @@ from typing import Any, Protocol
 
 from caelum_common import release
 from caelum_common.vector import schema
-
 from senvec.features import FeatureSource, Row
 
 Document = dict[str, Any]

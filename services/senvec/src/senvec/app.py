@@ -3,12 +3,12 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from fastapi import FastAPI
+
 from caelum_common.app import create_app
 from caelum_common.market import SampleMarket, market
 from caelum_common.vector import schema
 from caelum_common.wire import JsonResponse
-from fastapi import FastAPI
-
 from senvec.answers import GroupAnswers
 from senvec.clock import Clock
 from senvec.features import NoData

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from caelum_common.market import Bar, SampleMarket
 from caelum_common.vector import schema
-
 from senvec.features import Row, clipped, empty_row, masked_row
 
 SHORT_MEAN, LONG_MEAN, YEAR, FORTNIGHT = 50, 200, 252, 10

@@ -8,13 +8,13 @@ from functools import cache
 from html import escape
 from typing import Annotated, NoReturn
 
+from fastapi import FastAPI, Path
+from starlette.responses import Response
+
 from caelum_common.app import create_app
 from caelum_common.errors import Problem
 from caelum_common.market import SampleMarket, market
 from caelum_common.server import run, starting
-from fastapi import FastAPI, Path
-from starlette.responses import Response
-
 from senvec.headlines import LABEL, headlines
 from senvec.routes import SYMBOL
 from senvec.settings import ReplaySettings

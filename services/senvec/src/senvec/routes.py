@@ -3,14 +3,14 @@
 from datetime import datetime
 from typing import Annotated
 
-from caelum_common import memory
-from caelum_common.errors import Problem
-from caelum_common.vector import schema
-from caelum_common.wire import JsonResponse
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.background import BackgroundTask
 
+from caelum_common import memory
+from caelum_common.errors import Problem
+from caelum_common.vector import schema
+from caelum_common.wire import JsonResponse
 from senvec.answers import Answers
 from senvec.clock import Clock
 

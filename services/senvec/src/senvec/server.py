@@ -3,7 +3,6 @@
 from typing import NoReturn
 
 from caelum_common.server import run, starting
-
 from senvec.app import create
 from senvec.settings import SenvecSettings
 

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from caelum_common.settings import ServiceSettings
 from pydantic import Field, StringConstraints, model_validator
+
+from caelum_common.settings import ServiceSettings
 
 Component = Literal["aggregator", "sentimentrader", "alphavantage", "social", "news"]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import orjson
 import structlog
+
 from caelum_common.breaker import Breaker
 from caelum_common.vector import schema
 

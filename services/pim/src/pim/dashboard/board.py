@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
-from caelum_common import release
 
+from caelum_common import release
 from pim import store
 from pim.database import Database, DatabaseGone
 from pim.fincoll import FinCollUnavailable, Outlook, outlook
