@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.caelum.errors import Refused
+from ansible.module_utils.caelum.release_states import STATES
+
 DOCUMENTATION = r"""
 module: caelum_release
 short_description: Build, install, list and prune releases of services
@@ -11,8 +15,7 @@ description:
   - A release is one service's code at one version, built once into a signed store and installed unchanged everywhere.
   - V(built) works on the controller. Each release is made from the git tag I(version) or I(name)/I(version),
     in dev without such a tag from the working tree, and is written to C(<store>/<name>/<version>/) whole or not
-    at all. It holds
-    the wheels, C(requirements.txt) with their hashes, C(manifest.json) and an ed25519 signature.
+    at all. It holds the wheels, C(requirements.txt) with their hashes, C(manifest.json) and an ed25519 signature.
   - A version is immutable. When the store has it with the same content nothing changes; other content is refused.
   - V(installed) works on a host. It verifies signature, hashes, ABI and C library, then makes a relocatable
     virtual environment in C(<prefix>/opt/caelum/<name>/releases/<version>), read-only, by one rename.
@@ -202,10 +205,6 @@ removed:
   elements: str
   sample: [/opt/caelum/fincoll/releases/v1.0.2]
 """
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.caelum.errors import Refused
-from ansible.module_utils.caelum.release_states import STATES
 
 SERVICE = {
     "name": {"type": "str", "required": True},

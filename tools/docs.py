@@ -20,7 +20,7 @@ BEGIN, END = "<!-- variables: written by `make docs` -->", "<!-- end of variable
 
 def table(role: str) -> str:
     """Markdown table of one role's variables."""
-    spec = yaml.safe_load((ROOT / "roles" / role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]
+    (spec,) = yaml.safe_load((ROOT / "roles" / role / "meta/argument_specs.yml").read_text())["argument_specs"].values()
     rows = [f"| `{name}` | {shown(option)} | {option['description']} |" for name, option in spec["options"].items()]
     heading = f"**{role}**: {spec['short_description']}"
     return "\n".join([heading, "", "| variable | default | meaning |", "|---|---|---|", *rows])

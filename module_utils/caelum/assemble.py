@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import manifest, signing, target
-from .atomic import publish_dir
+from .atomic import make_dirs, publish_dir
 from .build import Wanted
 from .download import fetch
 from .errors import Refused
@@ -81,7 +80,8 @@ def _download(chosen: Sequence[tuple[Wanted, str]], shop: Workshop) -> None:
         fresh = {(one.pin, one.hashes): one for one in lacking if (one.pin, one.hashes) not in needed}
         needed |= fresh
         if fresh:
-            shop.progress.say(f"{wanted.request.service} {wanted.request.version}: downloading {len(fresh)} wheels")
+            name = f"{wanted.request.service} {wanted.request.version}"
+            shop.progress.say(f"{name}: downloading {len(fresh)} {'wheel' if len(fresh) == 1 else 'wheels'}")
     if needed:
         fetch(shop.pool, list(needed.values()), shop.jobs, shop.progress)
 
@@ -99,10 +99,9 @@ def _own_wheels(missing: Sequence[Wanted], workers: ThreadPoolExecutor) -> Mappi
 
 def _release(wanted: Wanted, variant: str, own: Mapping[tuple[str, str], Wheel], shop: Workshop) -> Manifest:
     """Write one release into a folder of its own, then give it its name."""
-    began = time.monotonic()
     request = wanted.request
     parent = shop.store.path / request.service
-    parent.mkdir(parents=True, exist_ok=True)
+    make_dirs(parent)
     partial = Path(tempfile.mkdtemp(prefix=f".partial-{request.version}-", dir=parent))
     try:
         made = _fill(partial, wanted, variant, [own[wanted.snapshot.source, name] for name in request.packages], shop)
@@ -112,13 +111,13 @@ def _release(wanted: Wanted, variant: str, own: Mapping[tuple[str, str], Wheel],
         shutil.rmtree(partial, ignore_errors=True)
         raise
     suffix = f" ({variant})" if variant else ""
-    shop.progress.say(f"{request.service} {request.version}{suffix}: built in {time.monotonic() - began:.1f} s")
+    shop.progress.say(f"{request.service} {request.version}{suffix}: built")
     return made
 
 
 def _fill(partial: Path, wanted: Wanted, variant: str, own: Sequence[Wheel], shop: Workshop) -> Manifest:
     files: dict[str, str] = {}
-    (partial / "wheels").mkdir(mode=0o755)
+    make_dirs(partial / "wheels")
     lines = [wheel.line for wheel in own]
     for wheel in own:
         _write(partial, f"wheels/{wheel.file}", wheel.data, files)

@@ -36,6 +36,14 @@ def sync_filesystem(path: Path) -> None:
         os.close(descriptor)
 
 
+def make_dirs(path: Path) -> None:
+    """Make the directory `path` and those above it that are missing, 0755 whatever the umask: services must get in."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+
+
 def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Replace `path` by `data` with `mode`, whatever the umask: temporary file, fsync, rename, fsync of the folder.
 

@@ -53,6 +53,7 @@ def fetch(pool: Pool, wanted: Sequence[Requirement], jobs: int, progress: Progre
     Refused, with what and the remedy on one line, when one cannot be had. What was finished stays in the pool.
     """
     pool.path.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
     count = _Count(len(wanted), progress)
     groups = _groups(wanted, jobs)
     with tempfile.TemporaryDirectory(prefix=".download-", dir=pool.path) as folder:
@@ -62,6 +63,7 @@ def fetch(pool: Pool, wanted: Sequence[Requirement], jobs: int, progress: Progre
         finally:
             for file in Path(folder).glob("*/*.whl"):
                 pool.add(file)
+    progress.say(f"  downloaded in {time.monotonic() - began:.1f} s")
 
 
 def _groups(wanted: Sequence[Requirement], jobs: int) -> list[tuple[int, list[Requirement]]]:
@@ -71,8 +73,8 @@ def _groups(wanted: Sequence[Requirement], jobs: int) -> list[tuple[int, list[Re
     for index, requirement in enumerate(sorted(wanted, key=lambda one: one.pin)):
         free = [group for group in dealt[index % size :] + dealt[: index % size] if requirement.name not in group]
         if not free:
-            dealt.append(group := {})
-            free = [group]
+            dealt.append({})
+            free = dealt[-1:]
         free[0][requirement.name] = requirement
     return [(number, list(group.values())) for number, group in enumerate(dealt)]
 

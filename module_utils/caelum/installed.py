@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import bytecode, manifest, signing, target, versions
-from .atomic import locked, make_read_only, publish_dir, remove_tree, switch_symlink, write_atomic
+from .atomic import locked, make_dirs, make_read_only, publish_dir, remove_tree, switch_symlink, write_atomic
 from .commands import clean_env, reason, run
 from .errors import Refused
 from .manifest import Manifest
@@ -74,8 +74,8 @@ class Install:
         began = time.monotonic()
         final = self.host.release(self.manifest.service, self.manifest.version)
         partial = final.with_name(f"{final.name}.partial")
-        final.parent.mkdir(parents=True, exist_ok=True)
-        self.host.cache.mkdir(parents=True, exist_ok=True)
+        make_dirs(final.parent)
+        make_dirs(self.host.cache)
         with locked(self.host.cache / ".lock"):
             if partial.exists():
                 remove_tree(partial)
@@ -186,7 +186,7 @@ def _bundled_uv(install: Install) -> Path:
         raise Refused(f"uv is not on this host and not in release {install}; install uv, or give its path in `uv`")
     program = install.host.cache / "bin" / name.rsplit("/", 1)[-1].removesuffix(".whl")
     if not program.is_file():
-        program.parent.mkdir(parents=True, exist_ok=True)
+        make_dirs(program.parent)
         with zipfile.ZipFile(install.source / name) as wheel:
             inside = next(entry for entry in wheel.namelist() if entry.endswith(".data/scripts/uv"))
             write_atomic(program, wheel.read(inside), mode=0o755)

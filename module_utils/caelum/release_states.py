@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
@@ -26,7 +27,7 @@ Params = Mapping[str, Any]
 
 def built(params: Params, check_mode: bool) -> dict[str, Any]:
     """Put into the store what it lacks."""
-    requests = [_request(entry) for entry in params["services"]]
+    requests = [_request(entry) for entry in _services(params)]
     checkout, store = Checkout(Path(params["source"])), Store(Path(params["store"]))
     signers = params["allowed_signers"]
     rules = Rules(params["environment_name"], params["rebuild"], Path(signers) if signers else None)
@@ -49,7 +50,7 @@ def built(params: Params, check_mode: bool) -> dict[str, Any]:
 
 def installed(params: Params, check_mode: bool) -> dict[str, Any]:
     """Install on the host what it lacks."""
-    wanted = [(entry["name"], entry["version"]) for entry in params["services"]]
+    wanted = [(entry["name"], entry["version"]) for entry in _services(params)]
     python, base = target.ask(Path(params["python"] or sys.executable))
     host = Host(Path(params["prefix"]), base, python, _uv(params["uv"]))
     offer = Offer(Store(Path(params["store"])), params["public_key"], params["rebuild"])
@@ -113,6 +114,14 @@ STATES: Mapping[str, Callable[[Params, bool], dict[str, Any]]] = {
     "listed": listed,
     "pruned": pruned,
 }
+
+
+def _services(params: Params) -> list[Params]:
+    """The entries of `services`; Refused when a name could not be a folder's."""
+    for entry in params["services"]:
+        if re.fullmatch(r"[a-z][a-z0-9-]{0,40}", entry["name"]) is None:
+            raise Refused(f"{entry['name']!r} is not a service's name; it has small letters, digits and hyphens only")
+    return list(params["services"])
 
 
 def _request(entry: Params) -> Request:

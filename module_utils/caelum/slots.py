@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .atomic import switch_symlink
+from .atomic import make_dirs, switch_symlink
 from .errors import Refused
 from .plan import Plan
 from .versions import newest_first
@@ -31,7 +31,7 @@ class Switch:
 
     def apply(self) -> None:
         """Make the folder of slots if need be, and switch."""
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        make_dirs(self.path.parent)
         switch(self.path, self.version)
 
 

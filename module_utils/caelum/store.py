@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import manifest, signing
-from .atomic import locked, remove_tree
+from .atomic import locked, make_dirs, remove_tree
 from .errors import Refused
 from .manifest import Manifest
 from .progress import Progress
@@ -83,7 +83,7 @@ class Store:
     @contextmanager
     def building(self, progress: Progress) -> Iterator[None]:
         """Hold the store's lock, so that two builds never write one release; clear what a killed build left."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_dirs(self.path)
         with locked(self.path / ".lock", lambda: progress.say(f"another build works in {self.path}; waiting for it")):
             for left_over in self.path.glob("*/.partial-*"):
                 remove_tree(left_over)

@@ -58,10 +58,14 @@ class ActionModule(ActionBase):  # type: ignore[misc] # ansible-core ships no ty
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """The module's own result."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        name, arguments = self._task.action, dict(self._task.args)
+        arguments = dict(self._task.args)
         if self._connection.transport != "local" or self._task.check_mode:
-            return result | self._execute_module(module_name=name, module_args=arguments, task_vars=task_vars)
+            return result | self._execute(arguments, task_vars)
         with tempfile.TemporaryDirectory(prefix="caelum-progress-") as folder:
             path = Path(arguments.setdefault("progress", f"{folder}/lines"))
             with _Tail(path):
-                return result | self._execute_module(module_name=name, module_args=arguments, task_vars=task_vars)
+                return result | self._execute(arguments, task_vars)
+
+    def _execute(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        answer: dict[str, Any] = self._execute_module(self._task.action, module_args=arguments, task_vars=task_vars)
+        return answer

@@ -21,9 +21,9 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def options(role: str) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = load(ROOT / "roles" / role / "meta/argument_specs.yml")["argument_specs"][
-        "main"
-    ]["options"]
+    """Options of the role's one entry point."""
+    (spec,) = load(ROOT / "roles" / role / "meta/argument_specs.yml")["argument_specs"].values()
+    found: dict[str, dict[str, Any]] = spec["options"]
     return found
 
 

@@ -107,9 +107,14 @@ class Tiny:
 
     def run(self, state: str, check_mode: bool = False, **given: Any) -> dict[str, Any]:
         """What the module does for `state`, with its own argument spec applied; raises Refused."""
-        places = {"source": self.root, "store": self.store, "pool": self.base / "pool", "signing_key": self.key}
-        host = {"prefix": self.prefix, "public_key": f"{self.key}.pub"}
-        parameters = {
+        places: dict[str, Any] = {
+            "source": self.root,
+            "store": self.store,
+            "pool": self.base / "pool",
+            "signing_key": self.key,
+        }
+        host: dict[str, Any] = {"prefix": self.prefix, "public_key": f"{self.key}.pub"}
+        parameters: dict[str, dict[str, Any]] = {
             "built": places | {"create_key": True, "services": [self.service()]},
             "installed": {"store": self.store, "services": [self.service()]} | host,
             "listed": {"store": self.store, "prefix": self.prefix},

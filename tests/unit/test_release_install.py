@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
+import os
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -172,6 +175,37 @@ def test_half_an_install_is_never_seen_as_complete_and_is_replaced(tiny: Tiny) -
     assert tiny.run("installed")["changed"]
     assert python_says(half, "import tiny_demo; print(tiny_demo.NAME)") == "demo"
     assert [path.name for path in half.parent.iterdir()] == ["v1.0.0"]
+
+
+def test_an_install_that_is_killed_leaves_nothing_that_looks_complete(tiny: Tiny) -> None:
+    partial = tiny.release().with_name("v1.0.0.partial")
+    child = multiprocessing.get_context("spawn").Process(target=tiny.run, args=("installed",))
+    child.start()
+    deadline = time.monotonic() + 30
+    while not partial.exists() and time.monotonic() < deadline:
+        time.sleep(0.002)
+    child.kill()
+    child.join()
+    assert partial.exists()
+    assert not tiny.release().exists()
+    assert tiny.run("listed")["listing"]["demo"]["installed"] == []
+    assert tiny.run("installed")["changed"]
+    assert not partial.exists()
+
+
+def test_a_strict_umask_does_not_shut_services_out(tiny: Tiny) -> None:
+    before = os.umask(0o077)
+    try:
+        tiny.run("installed")
+    finally:
+        os.umask(before)
+    folders = [path for path in (tiny.prefix, *tiny.prefix.rglob("*")) if path.is_dir() and "cache" not in path.parts]
+    assert not [path for path in folders if path.stat().st_mode & 0o005 != 0o005]
+
+
+def test_a_name_that_leads_out_of_the_store_is_refused(tiny: Tiny) -> None:
+    with pytest.raises(Refused, match=r"'\.\./demo' is not a service's name"):
+        tiny.run("installed", services=[tiny.service(name="../demo")])
 
 
 def test_an_unknown_version_lists_the_known_ones(tiny: Tiny) -> None:
