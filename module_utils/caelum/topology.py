@@ -24,6 +24,11 @@ def local_prefix(checkout: str, uid: int | None = None) -> str:
     return f"{checkout}/.caelum"
 
 
+def as_root(_prefix: str) -> bool:
+    """Whether a `local` deployment runs as root, on the controller as everywhere in it."""
+    return os.geteuid() == 0
+
+
 def changed_components(planned: Iterable[Instance], host: str) -> list[dict[str, str]]:
     """Components of a plan that would change, each once, as `caelum_deployment` wants them."""
     names = dict.fromkeys(str(item["name"]).partition("@") for item in planned if item["changes"])

@@ -14,12 +14,19 @@ from ansible.module_utils.caelum import topology, versions  # noqa: E402
 from ansible.module_utils.caelum.errors import Refused  # noqa: E402
 
 
-def version_refusal(text: str) -> str:
-    """Why `text` is not a version, as one line; empty when it is one."""
+def refusal(version: str, runtime: str, inventory: str) -> str:
+    """Why a run cannot work, as one line; empty when it can."""
+    if not version:
+        return "no version given; name one, for example `-e version=v1.1.0`"
     try:
-        versions.parse(str(text))
-    except Refused as refusal:
-        return str(refusal)
+        versions.parse(str(version))
+    except Refused as refused:
+        return str(refused)
+    if runtime != "native":
+        return (
+            f"runtime {runtime} of inventory {inventory} is not supported yet; the supported one is native: "
+            f"`ansible-playbook -i inventory/local deploy.yml -e version={version}`"
+        )
     return ""
 
 
@@ -29,16 +36,17 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         """Names that templates use, with the functions behind them."""
         return {
+            "caelum_as_root": topology.as_root,
             "caelum_changed_components": topology.changed_components,
             "caelum_fincoll_instances": topology.fincoll_instances,
             "caelum_local_prefix": topology.local_prefix,
             "caelum_merge_instances": topology.merge_instances,
             "caelum_probes": topology.probes,
+            "caelum_refusal": refusal,
             "caelum_report_probes": topology.report_probes,
             "caelum_senvec_instances": topology.senvec_instances,
             "caelum_token_hashes": topology.token_hashes,
             "caelum_token_rows": topology.token_rows,
             "caelum_url_of": topology.url_of,
             "caelum_urls": topology.urls,
-            "caelum_version_refusal": version_refusal,
         }
