@@ -43,8 +43,10 @@ def state(instance: Mapping[str, Any], probe: Mapping[str, Any] | None) -> str:
     """What the last column says: the probe's answer, or what an instance without HTTP can be known to be."""
     if instance["kind"] == "job":
         return "waits for its next run"
+    if instance["service"] == "postgresql":
+        return "accepts logins"  # the run itself logged in, or it would have ended there
     if probe is None:
-        return "running"
+        return "unknown"
     if probe["status"] != "healthy":
         return f"{probe['status']}: {probe.get('detail', '')}"
     return f"healthy ({probe['response_time_ms']} ms)"

@@ -47,30 +47,46 @@ def url(instance: Instance, host: str) -> str:
     return f"http://{host}:{instance['port']}"
 
 
+def questions(instances: Iterable[Instance], host: str) -> dict[str, tuple[str, str]]:
+    """By instance, the address and route that tell whether it can do its job; pim-web answers for pim-worker."""
+    listed = list(instances)
+    asked = {str(item["name"]): (url(item, host), "/ready") for item in listed if url(item, host)}
+    if "pim-web@stable" in asked and any(item["name"] == "pim-worker@stable" for item in listed):
+        asked["pim-worker@stable"] = (asked["pim-web@stable"][0], "/health/worker")
+    return asked
+
+
 def probes(instances: Iterable[Instance], host: str, prefix: str) -> list[dict[str, Any]]:
-    """Probes of `caelum_health` for the instances that answer HTTP."""
+    """Probes of `caelum_health` for the started instances that can be asked."""
+    started = [item for item in instances if item.get("state", "started") == "started"]
+    asked = questions(started, host)
     return [
         {
-            "name": instance["name"],
-            "url": url(instance, host),
-            "log": str(Path(prefix, "var/log/caelum", f"{instance['name']}.log")),
-            "expect_version": instance["release"],
+            "name": item["name"],
+            "url": asked[item["name"]][0],
+            "path": asked[item["name"]][1],
+            "log": str(Path(prefix, "var/log/caelum", f"{item['name']}.log")),
+            "expect_version": item["release"],
         }
-        for instance in instances
-        if url(instance, host) and instance.get("state", "started") == "started"
+        for item in started
+        if item["name"] in asked
     ]
 
 
 def merge_instances(known: Iterable[Instance], more: Iterable[Instance], host: str) -> list[dict[str, Any]]:
     """Rows of the table at the end of a run; a later row of the same name replaces the earlier."""
     rows = {str(row["name"]): dict(row) for row in known}
-    for instance in more:
+    listed = list(more)
+    asked = questions(listed, host)
+    for instance in listed:
+        address, path = asked.get(str(instance["name"]), ("", ""))
         rows[str(instance["name"])] = {
             "name": str(instance["name"]),
             "service": str(instance["service"]),
             "release": str(instance["release"]),
             "kind": str(instance.get("kind", "service")),
-            "url": url(instance, host),
+            "url": address,
+            "path": path,
             "address": f"{host}:{instance['port']}" if "port" in instance else host,
         }
     return list(rows.values())
@@ -154,7 +170,7 @@ def token_rows(tokens: Mapping[str, str]) -> list[dict[str, Any]]:
 
 def report_probes(running: Iterable[Instance]) -> list[dict[str, Any]]:
     """Probes of `caelum_health` for the rows that `merge_instances` made."""
-    return [{"name": row["name"], "url": row["url"]} for row in running if row["url"]]
+    return [{"name": row["name"], "url": row["url"], "path": row["path"]} for row in running if row["url"]]
 
 
 def url_of(running: Iterable[Instance], name: str) -> str:

@@ -1,4 +1,4 @@
-"""Prints the table at the end of a run: what runs where, at which version, and how it is."""
+"""Makes the table at the end of a run: what runs where, at which version, and how it is. The callback prints it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import ansible.module_utils
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
 # Ansible bundles the checkout's module_utils into modules, but leaves them out of the controller's own path.
 ansible.module_utils.__path__.append(str(Path(__file__).parents[2] / "module_utils"))
@@ -21,11 +20,9 @@ class ActionModule(ActionBase):  # type: ignore[misc] # ansible-core ships no ty
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Print rows, then the hints; return the rows."""
+        """The lines, as `caelum_report` in the result."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = self._task.args
-        display = Display()
-        for line in lines(arguments["running"], arguments.get("health"), arguments.get("hints", {})):
-            display.display(line)
+        result["caelum_report"] = lines(arguments["running"], arguments.get("health"), arguments.get("hints", {}))
         result["changed"] = False
         return result

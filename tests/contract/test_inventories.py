@@ -41,7 +41,7 @@ EXPECTED = {
 
 def topology(inventory: str, *arguments: str) -> str:
     """What `make topology` prints for an inventory."""
-    command = [Path(sys.executable).with_name("ansible-playbook"), "-i", f"inventory/{inventory}"]
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", f"inventory/{inventory}"]
     run = subprocess.run(
         [*command, "playbooks/topology.yml", "-e", "version=v1.1.0", *arguments],
         cwd=ROOT, env={**os.environ, "ANSIBLE_NOCOLOR": "1"}, check=False, capture_output=True, text=True, timeout=120,

@@ -78,6 +78,18 @@ def test_the_table_shows_what_is_unwell_and_why() -> None:
     assert "make logs COMPONENT=fincoll" in text
 
 
+def test_pim_web_answers_for_the_worker_that_has_no_port() -> None:
+    worker = {"name": "pim-worker@stable", "service": "pim", "release": "v1.1.0"}
+    web = {"name": "pim-web@stable", "service": "pim", "release": "v1.1.0", "port": 5000}
+    asked = {item["name"]: item["url"] + item["path"] for item in topology.probes([worker, web], "127.0.0.1", "/p")}
+    assert asked == {
+        "pim-worker@stable": "http://127.0.0.1:5000/health/worker",
+        "pim-web@stable": "http://127.0.0.1:5000/ready",
+    }
+    rows = topology.merge_instances([], [worker, web], "127.0.0.1")
+    assert [probe["path"] for probe in topology.report_probes(rows)] == ["/health/worker", "/ready"]
+
+
 def test_a_plan_is_not_shown_as_something_that_runs() -> None:
     rows = topology.merge_instances([], senvec(), "10.32.3.27")
     text = "\n".join(report.lines(rows, None, {}))

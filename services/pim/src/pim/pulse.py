@@ -35,6 +35,16 @@ class Pulse:
             unknown = {"status": "unknown", "version": None, "age_s": None}
             self._facts = {"database": str(gone), "worker": unknown}
 
+    def worker_trouble(self) -> str | None:
+        """Why the worker cannot be counted on; None while its heartbeats come."""
+        state = self._facts["worker"]
+        told = {
+            "never": "pim-worker has sent no heartbeat yet",
+            "late": f"the last heartbeat of pim-worker is {state['age_s']} s old",
+            "unknown": f"no heartbeat of pim-worker can be read: {self._facts['database']}",
+        }
+        return told.get(state["status"])
+
     async def unready(self) -> str | None:
         """Why the database cannot serve this release; None when it can."""
         try:

@@ -10,6 +10,7 @@ from pim import store
 from pim.database import Database
 from pim.health import timestamp
 from pim.live import Fresh, Observed
+from pim.pulse import Pulse
 from pim.settings import PimSettings
 
 
@@ -23,6 +24,20 @@ def api(settings: PimSettings, db: Database, observed: Fresh[Observed]) -> APIRo
     @router.api_route("/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
     async def unknown(request: Request, rest: str) -> None:
         raise Problem(404, "Not Found", f"no route {request.url.path}", "the routes are listed in /openapi.json")
+
+    return router
+
+
+def worker(pulse: Pulse) -> APIRouter:
+    """The worker's readiness, which has no port of its own."""
+    router = APIRouter()
+
+    @router.get("/health/worker")
+    async def worker_health() -> dict[str, Any]:
+        """The worker's last heartbeat; 503 when it does not come."""
+        if trouble := pulse.worker_trouble():
+            raise Problem(503, "Worker not well", trouble, "read its log: make logs COMPONENT=pim-worker")
+        return {"ready": True, **pulse.facts()["worker"]}
 
     return router
 

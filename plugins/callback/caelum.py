@@ -1,0 +1,158 @@
+"""Output of a run that a tired person can read; with -v Ansible's own default output."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible import constants as C
+from ansible.plugins.callback.default import CallbackModule as Default
+
+DOCUMENTATION = r"""
+name: caelum
+type: stdout
+short_description: What changed, where and how long it took; on failure the line that matters last
+description:
+  - Names each play, each task that changed something or failed, and its seconds. Tasks that found everything right
+    are counted, and the slow ones named.
+  - Ends with the recap, the table of M(caelum_report), and after a failure with its message.
+  - With C(-v) it is the default output.
+extends_documentation_fragment:
+  - default_callback
+  - result_format_callback
+"""
+
+SLOW_S = 5.0
+
+
+class CallbackModule(Default):  # type: ignore[misc] # ansible-core ships no types
+    """The callback that ansible.cfg names as `stdout_callback`."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "stdout"
+    CALLBACK_NAME = "caelum"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._began = self._task_began = time.monotonic()
+        self._failures: list[str] = []
+        self._table: list[str] = []
+        self._check = False
+
+    @property
+    def _wordy(self) -> bool:
+        return bool(self._display.verbosity)
+
+    def v2_playbook_on_play_start(self, play: Any) -> None:
+        """The play's name is a heading."""
+        if self._wordy:
+            super().v2_playbook_on_play_start(play)
+            return
+        self._play = play
+        self._check = bool(play.check_mode)
+        self._display.display(play.get_name().strip(), color=C.COLOR_HIGHLIGHT)
+
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
+        """Only the clock: a task is named when there is something to say about it."""
+        self._task_began = time.monotonic()
+        if self._wordy:
+            super().v2_playbook_on_task_start(task, is_conditional)
+
+    def v2_playbook_on_handler_task_start(self, task: Any) -> None:
+        """As for other tasks."""
+        self._task_began = time.monotonic()
+        if self._wordy:
+            super().v2_playbook_on_handler_task_start(task)
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        """A change is named; of the rest, what took long."""
+        if "caelum_report" in result._result:
+            self._table = result._result["caelum_report"]
+        if self._wordy:
+            super().v2_runner_on_ok(result)
+            return
+        self._handle_warnings(result._result)
+        if result._result.get("changed"):
+            self._say("would change" if self._check else "changed", result, C.COLOR_CHANGED)
+        elif self._seconds() >= SLOW_S:
+            self._say("ok", result, C.COLOR_OK)
+
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        """A failure is named where it happens, and its message kept for the end."""
+        if not ignore_errors:
+            self._failures.append(self._message(result))
+        if self._wordy:
+            super().v2_runner_on_failed(result, ignore_errors)
+            return
+        self._handle_warnings(result._result)
+        self._say("ignored" if ignore_errors else "FAILED", result, C.COLOR_ERROR)
+
+    def v2_runner_on_unreachable(self, result: Any) -> None:
+        """A host that is away counts as a failure."""
+        self._failures.append(self._message(result))
+        if self._wordy:
+            super().v2_runner_on_unreachable(result)
+            return
+        self._say("UNREACHABLE", result, C.COLOR_UNREACHABLE)
+
+    def v2_runner_on_skipped(self, result: Any) -> None:
+        """Nothing to say."""
+        if self._wordy:
+            super().v2_runner_on_skipped(result)
+
+    def v2_runner_item_on_ok(self, result: Any) -> None:
+        """The task as a whole is named."""
+        if self._wordy:
+            super().v2_runner_item_on_ok(result)
+
+    def v2_runner_item_on_failed(self, result: Any) -> None:
+        """The task as a whole is named, an item's message kept."""
+        self._failures.append(self._message(result))
+        if self._wordy:
+            super().v2_runner_item_on_failed(result)
+
+    def v2_runner_item_on_skipped(self, result: Any) -> None:
+        """Nothing to say."""
+        if self._wordy:
+            super().v2_runner_item_on_skipped(result)
+
+    def v2_playbook_on_include(self, included_file: Any) -> None:
+        """Nothing to say."""
+        if self._wordy:
+            super().v2_playbook_on_include(included_file)
+
+    def v2_playbook_on_stats(self, stats: Any) -> None:
+        """Recap, table, and after a failure its message as the last line."""
+        if self._wordy:
+            super().v2_playbook_on_stats(stats)
+        else:
+            self._recap(stats)
+        for line in self._table:
+            self._display.display(line)
+        if self._failures and (stats.failures or stats.dark):
+            self._display.display(f"failed: {self._failures[-1]}", color=C.COLOR_ERROR)
+
+    def _recap(self, stats: Any) -> None:
+        self._display.display("")
+        for host in sorted(stats.processed):
+            counts = stats.summarize(host)
+            words = " ".join(f"{word}={counts[key]}" for word, key in (
+                ("ok", "ok"), ("changed", "changed"), ("unreachable", "unreachable"), ("failed", "failures"),
+                ("rescued", "rescued"),
+            ))  # fmt: skip
+            mode = " (check mode: nothing was changed)" if self._check else ""
+            self._display.display(f"{host}: {words} in {time.monotonic() - self._began:.1f} s{mode}")
+
+    def _say(self, word: str, result: Any, color: str) -> None:
+        hosts = self._play.get_variable_manager()._inventory.get_hosts() if hasattr(self, "_play") else []
+        where = f" on {result._host.get_name()}" if len(hosts) > 1 else ""
+        name = result._task.get_name().rpartition(" : ")[2].strip()
+        self._display.display(f"  {word}: {name}{where} ({self._seconds():.1f} s)", color=color)
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._task_began
+
+    def _message(self, result: Any) -> str:
+        """One line: the module's own message, without Ansible's frame around it."""
+        text = str(result._result.get("msg") or result._result.get("stderr") or f"{result._task.get_name()} failed")
+        return " ".join(text.split())
