@@ -8,6 +8,8 @@ import subprocess
 
 import pytest
 
+import support.ansible_path  # noqa: F401  # before any test imports ansible.module_utils.caelum
+
 
 def installed(package: str) -> bool:
     """Whether the Debian package is installed on this machine."""

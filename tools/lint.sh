@@ -10,5 +10,5 @@ check "ruff format" ruff format --quiet --check .
 check mypy mypy --no-error-summary services library module_utils plugins tools tests
 check import-linter lint-imports --no-cache >/dev/null
 check yamllint yamllint --strict .
-check ansible-lint ansible-lint --offline --quiet --nocolor
+check ansible-lint ansible-lint --offline -q --nocolor
 git ls-files -z '*.sh' .ci/run | xargs -0 "$bin/shellcheck"

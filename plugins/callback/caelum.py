@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ansible import constants as C
+from ansible import constants
 from ansible.plugins.callback.default import CallbackModule as Default
 
 DOCUMENTATION = r"""
@@ -50,7 +50,7 @@ class CallbackModule(Default):  # type: ignore[misc] # ansible-core ships no typ
             return
         self._play = play
         self._check = bool(play.check_mode)
-        self._display.display(play.get_name().strip(), color=C.COLOR_HIGHLIGHT)
+        self._display.display(play.get_name().strip(), color=constants.COLOR_HIGHLIGHT)
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         """Only the clock: a task is named when there is something to say about it."""
@@ -73,9 +73,9 @@ class CallbackModule(Default):  # type: ignore[misc] # ansible-core ships no typ
             return
         self._handle_warnings(result._result)
         if result._result.get("changed"):
-            self._say("would change" if self._check else "changed", result, C.COLOR_CHANGED)
+            self._say("would change" if self._check else "changed", result, constants.COLOR_CHANGED)
         elif self._seconds() >= SLOW_S:
-            self._say("ok", result, C.COLOR_OK)
+            self._say("ok", result, constants.COLOR_OK)
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         """A failure is named where it happens, and its message kept for the end."""
@@ -85,7 +85,7 @@ class CallbackModule(Default):  # type: ignore[misc] # ansible-core ships no typ
             super().v2_runner_on_failed(result, ignore_errors)
             return
         self._handle_warnings(result._result)
-        self._say("ignored" if ignore_errors else "FAILED", result, C.COLOR_ERROR)
+        self._say("ignored" if ignore_errors else "FAILED", result, constants.COLOR_ERROR)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
         """A host that is away counts as a failure."""
@@ -93,7 +93,7 @@ class CallbackModule(Default):  # type: ignore[misc] # ansible-core ships no typ
         if self._wordy:
             super().v2_runner_on_unreachable(result)
             return
-        self._say("UNREACHABLE", result, C.COLOR_UNREACHABLE)
+        self._say("UNREACHABLE", result, constants.COLOR_UNREACHABLE)
 
     def v2_runner_on_skipped(self, result: Any) -> None:
         """Nothing to say."""
@@ -130,7 +130,7 @@ class CallbackModule(Default):  # type: ignore[misc] # ansible-core ships no typ
         for line in self._table:
             self._display.display(line)
         if self._failures and (stats.failures or stats.dark):
-            self._display.display(f"failed: {self._failures[-1]}", color=C.COLOR_ERROR)
+            self._display.display(f"failed: {self._failures[-1]}", color=constants.COLOR_ERROR)
 
     def _recap(self, stats: Any) -> None:
         self._display.display("")

@@ -63,8 +63,6 @@ def test_readme_shows_the_variables_as_they_are() -> None:
 def test_makefile_and_inventory_agree_on_the_prefix() -> None:
     from ansible.module_utils.caelum.topology import local_prefix
 
-    import support.ansible_path  # noqa: F401
-
     printed = subprocess.run(
         ["make", "--no-print-directory", "-pnq", "help"], cwd=ROOT, check=False, capture_output=True, text=True
     ).stdout

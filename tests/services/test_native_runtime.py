@@ -262,8 +262,7 @@ def test_stopped_ends_everything_by_priority_and_present_brings_it_back(host):
         host.instance(CANDIDATE, command=[*command, "service "], port=None, priority=500),
     ]
     host.apply(*wanted)
-    for name in (STABLE, CANDIDATE):
-        eventually(lambda name=name: "up" in host.log(name), name)
+    eventually(lambda: all("up" in host.log(name) for name in (STABLE, CANDIDATE)), "both up")
     daemon = host.daemon()
     assert host.apply(state="stopped", check=True)["changed"]
     assert alive(daemon)

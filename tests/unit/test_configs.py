@@ -7,12 +7,10 @@ import json
 from typing import Any
 
 import pytest
+from ansible.module_utils.caelum.configs import secrets_in
 
 from support.modules import run_module
 from support.postgres import Database
-
-# isort: split
-from ansible.module_utils.caelum.configs import secrets_in
 
 pytest_plugins = ["support.postgres", "support.modules"]
 

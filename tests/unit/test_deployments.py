@@ -8,14 +8,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from support.modules import run_module
-from support.postgres import Database
-
-# isort: split
-
 from ansible.module_utils.caelum import deployments
 from ansible.module_utils.caelum.database import transaction
 from ansible.module_utils.caelum.journal import Journal
+
+from support.modules import run_module
+from support.postgres import Database
 
 pytest_plugins = ["support.postgres", "support.modules"]
 

@@ -19,8 +19,6 @@ from ansible.module_utils.caelum.tree import Directory, emptied, make_directory,
 from dotenv import dotenv_values
 from supervisor.options import ServerOptions
 
-import support.ansible_path  # noqa: F401 - makes ansible.module_utils.caelum importable
-
 NASTY = ["", "two words", '{"a": ["b", 1]}', "it's", "back\\slash", "a #comment", "a ;b", "100%", "$HOME `id` !x", "Ω"]
 
 

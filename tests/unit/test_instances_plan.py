@@ -25,8 +25,6 @@ from ansible.module_utils.caelum.runtime_native import Native
 from ansible.module_utils.caelum.slots import Slots, slot_path
 from ansible.module_utils.caelum.tree import Found
 
-import support.ansible_path  # noqa: F401 - makes ansible.module_utils.caelum importable
-
 LAYOUT = Layout(Path("/srv/caelum"))
 NATIVE = Native(LAYOUT)
 RELEASES = ("v1.1.0", "v1.0.0")

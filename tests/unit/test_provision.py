@@ -14,14 +14,12 @@ from typing import Any
 
 import psycopg
 import pytest
+from ansible.module_utils.caelum.errors import Refused
+from ansible.module_utils.caelum.migrations import read_revisions
 from psycopg import sql
 
 from support.modules import run_module
 from support.postgres import Database, Server, server
-
-# isort: split
-from ansible.module_utils.caelum.errors import Refused
-from ansible.module_utils.caelum.migrations import read_revisions
 
 pytest_plugins = ["support.postgres", "support.modules"]
 

@@ -8,13 +8,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from support.tiny_release import Tiny, commit_all, lock_line, tiny_repository, write_wheel
-
-# isort: split
-
 from ansible.module_utils.caelum import signing
 from ansible.module_utils.caelum.errors import Refused
+
+from support.tiny_release import Tiny, commit_all, lock_line, tiny_repository, write_wheel
 
 
 @pytest.fixture

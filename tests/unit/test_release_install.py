@@ -10,18 +10,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-
-from support.tiny_release import Tiny, lock_line, python_says, tiny_repository, write_wheel
-
-# isort: split
-
 from ansible.module_utils.caelum import manifest, signing
 from ansible.module_utils.caelum.errors import Refused
 from ansible.module_utils.caelum.installed import refuse_without_space
 from ansible.module_utils.caelum.slots import switch
 from ansible.module_utils.caelum.target import needed_glibc
+
+from support.tiny_release import Tiny, lock_line, python_says, tiny_repository, write_wheel
 
 
 @pytest.fixture(scope="module")
@@ -279,7 +277,7 @@ def test_pruning_keeps_the_newest_what_a_slot_points_to_and_what_is_protected(ti
     slots = tiny.release().parent.parent / "slots"
     slots.mkdir()
     switch(slots / "demo@stable", "v1.1.0")
-    asked = {"keep": 3, "protect": ["demo/v1.2.0", "other/v1.3.0"]}
+    asked: dict[str, Any] = {"keep": 3, "protect": ["demo/v1.2.0", "other/v1.3.0"]}
     would = tiny.run("pruned", check_mode=True, **asked)
     assert (slots.parent / "releases/v1.3.0").exists()
     result = tiny.run("pruned", **asked)

@@ -5,11 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-import support.ansible_path  # noqa: F401 - makes the next imports work
-
-# isort: split
-
 from ansible.module_utils.caelum.errors import Refused
 from ansible.module_utils.caelum.slots import observe, plan_switch, slot_path, slots_of
 

@@ -6,8 +6,6 @@ from typing import Any
 
 from ansible.module_utils.caelum import report, topology
 
-import support.ansible_path  # noqa: F401
-
 PORTS = {"sentimentrader": 18001, "news": "18004", "aggregator": 18000}
 SETTINGS = {"CAELUM_BIND": "127.0.0.1"}
 

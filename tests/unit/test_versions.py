@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
-import support.ansible_path  # noqa: F401 - makes the next imports work
-
-# isort: split
-
 from ansible.module_utils.caelum.errors import Refused
 from ansible.module_utils.caelum.versions import newest_first, parse
 
