@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
-import ansible.module_utils
+_intern = sys.intern
+
+import ansible.module_utils.basic  # noqa: E402
+
+# Ansible replaces sys.intern when it is imported, and torch.export takes only the real one.
+sys.intern = _intern
 
 ROOT = Path(__file__).resolve().parents[2]
 
