@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.caelum import configs
-from ansible.module_utils.caelum.database import database_argument, transaction
+from ansible.module_utils.caelum.database import configs
+from ansible.module_utils.caelum.database.connection import database_argument, transaction
 from ansible.module_utils.caelum.errors import Refused
 
 DOCUMENTATION = r"""

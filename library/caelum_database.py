@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.caelum import migrations, provision
-from ansible.module_utils.caelum.database import statements, transaction, wait_for
+from ansible.module_utils.caelum.database import migrations, provision
+from ansible.module_utils.caelum.database.connection import statements, transaction, wait_for
 from ansible.module_utils.caelum.errors import Refused
 
 DOCUMENTATION = r"""

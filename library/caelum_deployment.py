@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.caelum import deployments
-from ansible.module_utils.caelum.database import database_argument, transaction
+from ansible.module_utils.caelum.database import deployments
+from ansible.module_utils.caelum.database.connection import database_argument, transaction
+from ansible.module_utils.caelum.database.journal import Journal, Write
 from ansible.module_utils.caelum.errors import Refused
-from ansible.module_utils.caelum.journal import Journal, Write
 
 DOCUMENTATION = r"""
 module: caelum_deployment

@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.caelum import probes
-from ansible.module_utils.caelum.database import database_argument, transaction
+from ansible.module_utils.caelum.database.connection import database_argument, transaction
 from ansible.module_utils.caelum.errors import Refused
 
 DOCUMENTATION = r"""

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.caelum import host
-from ansible.module_utils.caelum.accounts import account
 from ansible.module_utils.caelum.errors import Refused
-from ansible.module_utils.caelum.instance_plan import Asked, Host, Plan, plan_present, plan_stopped, wanted
-from ansible.module_utils.caelum.instances import parse
-from ansible.module_utils.caelum.layout import Layout
-from ansible.module_utils.caelum.runtime import Runtime, RuntimeState
-from ansible.module_utils.caelum.runtime_native import Native
-from ansible.module_utils.caelum.tree import Directory
+from ansible.module_utils.caelum.instance import host
+from ansible.module_utils.caelum.instance.accounts import account
+from ansible.module_utils.caelum.instance.instances import parse
+from ansible.module_utils.caelum.instance.layout import Layout
+from ansible.module_utils.caelum.instance.native import Native
+from ansible.module_utils.caelum.instance.planning import Asked, Host, Plan, plan_present, plan_stopped, wanted
+from ansible.module_utils.caelum.instance.runtime import Runtime, RuntimeState
+from ansible.module_utils.caelum.instance.tree import Directory
 
 DOCUMENTATION = r"""
 module: caelum_instance

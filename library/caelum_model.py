@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.caelum import checkpoints, models
-from ansible.module_utils.caelum.database import database_argument, transaction
+from ansible.module_utils.caelum.database import checkpoints, models
+from ansible.module_utils.caelum.database.connection import database_argument, transaction
 from ansible.module_utils.caelum.errors import Refused
 
 DOCUMENTATION = r"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.caelum.errors import Refused
-from ansible.module_utils.caelum.release_states import STATES
+from ansible.module_utils.caelum.release.states import STATES
 
 DOCUMENTATION = r"""
 module: caelum_release

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from ansible.module_utils.caelum.configs import secrets_in
+from ansible.module_utils.caelum.database.configs import secrets_in
 
 from support.modules import run_module
 from support.postgres import Database

@@ -8,12 +8,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.caelum import deployments
-from ansible.module_utils.caelum.database import transaction
-from ansible.module_utils.caelum.journal import Journal
-
 from support.modules import run_module
 from support.postgres import Database
+
+# A spawned process reads this file without conftest, and finds Ansible's path through support.
+# isort: split
+from ansible.module_utils.caelum.database import deployments
+from ansible.module_utils.caelum.database.connection import transaction
+from ansible.module_utils.caelum.database.journal import Journal
 
 pytest_plugins = ["support.postgres", "support.modules"]
 

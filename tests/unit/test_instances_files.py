@@ -8,14 +8,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.caelum.accounts import Account, barred_folder
-from ansible.module_utils.caelum.envfile import render, service_of
 from ansible.module_utils.caelum.errors import Refused
-from ansible.module_utils.caelum.instances import Instance
-from ansible.module_utils.caelum.layout import Layout
-from ansible.module_utils.caelum.ports import taken_by
-from ansible.module_utils.caelum.supervisor_config import daemon, launcher, program, starts_by_itself, stopping
-from ansible.module_utils.caelum.tree import Directory, emptied, make_directory, remove
+from ansible.module_utils.caelum.instance.accounts import Account, barred_folder
+from ansible.module_utils.caelum.instance.envfile import render, service_of
+from ansible.module_utils.caelum.instance.instances import Instance
+from ansible.module_utils.caelum.instance.layout import Layout
+from ansible.module_utils.caelum.instance.ports import taken_by
+from ansible.module_utils.caelum.instance.supervisor_config import daemon, launcher, program, starts_by_itself, stopping
+from ansible.module_utils.caelum.instance.tree import Directory, emptied, make_directory, remove
 from dotenv import dotenv_values
 from supervisor.options import ServerOptions
 

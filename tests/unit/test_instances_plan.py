@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.caelum.errors import Refused
-from ansible.module_utils.caelum.instance_plan import (
+from ansible.module_utils.caelum.instance.instances import parse
+from ansible.module_utils.caelum.instance.layout import Layout
+from ansible.module_utils.caelum.instance.native import Native
+from ansible.module_utils.caelum.instance.planning import (
     Asked,
     Host,
     Plan,
@@ -18,12 +21,9 @@ from ansible.module_utils.caelum.instance_plan import (
     plan_stopped,
     wanted,
 )
-from ansible.module_utils.caelum.instances import parse
-from ansible.module_utils.caelum.layout import Layout
-from ansible.module_utils.caelum.runtime import Leftover, Process, RuntimeState
-from ansible.module_utils.caelum.runtime_native import Native
+from ansible.module_utils.caelum.instance.runtime import Leftover, Process, RuntimeState
+from ansible.module_utils.caelum.instance.tree import Found
 from ansible.module_utils.caelum.slots import Slots, slot_path
-from ansible.module_utils.caelum.tree import Found
 
 LAYOUT = Layout(Path("/srv/caelum"))
 NATIVE = Native(LAYOUT)

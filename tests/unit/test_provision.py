@@ -14,8 +14,8 @@ from typing import Any
 
 import psycopg
 import pytest
+from ansible.module_utils.caelum.database.migrations import read_revisions
 from ansible.module_utils.caelum.errors import Refused
-from ansible.module_utils.caelum.migrations import read_revisions
 from psycopg import sql
 
 from support.modules import run_module

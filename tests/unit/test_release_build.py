@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.caelum import signing
 from ansible.module_utils.caelum.errors import Refused
+from ansible.module_utils.caelum.release import signing
 
 from support.tiny_release import Tiny, commit_all, lock_line, tiny_repository, write_wheel
 

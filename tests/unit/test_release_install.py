@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.caelum import manifest, signing
 from ansible.module_utils.caelum.errors import Refused
-from ansible.module_utils.caelum.installed import refuse_without_space
+from ansible.module_utils.caelum.release import manifest, signing
+from ansible.module_utils.caelum.release.installed import refuse_without_space
+from ansible.module_utils.caelum.release.target import needed_glibc
 from ansible.module_utils.caelum.slots import switch
-from ansible.module_utils.caelum.target import needed_glibc
 
 from support.tiny_release import Tiny, lock_line, python_says, tiny_repository, write_wheel
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 
 import pytest
+from ansible.module_utils.caelum.database.scram import matches, verifier
 from ansible.module_utils.caelum.errors import Refused
-from ansible.module_utils.caelum.scram import matches, verifier
 
 # RFC 7677's example: user "user", password "pencil".
 SALT = base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")

@@ -1,0 +1,1 @@
+"""What modules write to PostgreSQL, and the server itself."""

@@ -1,0 +1,118 @@
+"""Where a database's schema stands against a release's migrations, and the way from one to the other.
+
+The newest revision is read from the files as text: starting the release's Python to ask costs a second, each run.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import Refused
+
+MIGRATE_TIMEOUT_S = 600
+
+
+@dataclass(frozen=True)
+class Revisions:
+    """The revisions that a release knows, and the newest of them."""
+
+    head: str
+    known: frozenset[str]
+
+
+def read_revisions(folder: Path) -> Revisions:
+    """The revisions among the migration files in `folder`.
+
+    Raises Refused when there are none, when one of them isn't readable, or when more than one is the newest.
+    """
+    down: dict[str, tuple[str, ...]] = {}
+    for file in sorted(folder.glob("*.py")):
+        found = _assignments(file)
+        if "revision" in found:
+            down[str(found["revision"])] = _parents(found.get("down_revision"))
+    heads = sorted(set(down) - {parent for parents in down.values() for parent in parents})
+    if len(heads) != 1:
+        raise Refused(
+            f"the migrations in {folder} have {', '.join(heads) or 'no revision'} as the newest; "
+            "there must be one: install the release again, or merge them with `alembic merge`"
+        )
+    return Revisions(heads[0], frozenset(down))
+
+
+def dump(pg_dump: Path, environment: Mapping[str, str], target: Path) -> None:
+    """A dump in PostgreSQL's custom format at `target`, whole or not there; `environment` holds the login (PG*)."""
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _run(
+            [str(pg_dump), "--format=custom", "--no-password", f"--file={partial}"],
+            {**os.environ, **environment},
+            "the dump before the migration",
+        )
+        partial.chmod(0o600)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(target)
+    except OSError as error:
+        raise Refused(f"{target} cannot be written ({error.strerror}); nothing was migrated; make room there") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def run_migration(command: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Run the release's migration command forward; what it printed."""
+    # A credentials folder that the caller happens to have would win over the address given here.
+    inherited = {key: value for key, value in os.environ.items() if key != "CREDENTIALS_DIRECTORY"}
+    return _run([*command, "upgrade"], {**inherited, **environment}, "the migration")
+
+
+def ask_head(command: Sequence[str]) -> str:
+    """The newest revision by the release's own word."""
+    return _run([*command, "head"], os.environ, "the question for the newest revision")
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str], what: str) -> str:
+    try:
+        done = subprocess.run(  # noqa: S603 - the command is the release's or the inventory's own
+            command, env=dict(environment), capture_output=True, text=True, timeout=MIGRATE_TIMEOUT_S, check=False
+        )
+    except FileNotFoundError:
+        raise Refused(
+            f"{what} needs {command[0]}, which is not there; install the release or correct the path"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise Refused(f"{what} took longer than {MIGRATE_TIMEOUT_S} s; see which session holds a lock") from None
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        raise Refused(f"{what} failed: {said}; nothing else was changed, run it again once that is put right")
+    return done.stdout.strip()
+
+
+def _assignments(file: Path) -> dict[str, object]:
+    """The literals that the file assigns to names at its top level."""
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise Refused(f"migration {file} cannot be read ({type(error).__name__}); install the release again") from None
+    found: dict[str, object] = {}
+    for node in tree.body:
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+        if isinstance(value, ast.Constant | ast.Tuple | ast.List):
+            for target in targets:
+                if isinstance(target, ast.Name) and target.id in {"revision", "down_revision"}:
+                    found[target.id] = ast.literal_eval(value)
+    return found
+
+
+def _parents(value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    return tuple(map(str, value)) if isinstance(value, tuple | list) else (str(value),)

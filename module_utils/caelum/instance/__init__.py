@@ -1,0 +1,1 @@
+"""Instances of a host: observed, planned and applied through a runtime."""

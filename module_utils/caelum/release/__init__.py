@@ -1,0 +1,1 @@
+"""Releases: built once on the controller, verified and installed on hosts."""

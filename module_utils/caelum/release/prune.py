@@ -1,0 +1,60 @@
+"""Forgets old releases: the newest stay, and so does whatever a slot points to or the caller protects."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..atomic import remove_tree
+from ..slots import complete_releases, slots_of
+from ..versions import newest_first
+from .store import Store
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Remove the folder of one release, or what a killed install left of one."""
+
+    path: Path
+
+    def apply(self) -> None:
+        """Take its name first: half a release must not look like one."""
+        aside = self.path if self.path.name.endswith(LEFT_OVERS) else self.path.rename(f"{self.path}.old")
+        remove_tree(aside)
+
+
+LEFT_OVERS = (".partial", ".old")
+
+
+def superfluous(known: Collection[str], keep: int, protected: Collection[str]) -> list[str]:
+    """Versions in `known` beyond the `keep` newest that are not `protected`, the newest first."""
+    return [version for version in newest_first(list(known))[keep:] if version not in protected]
+
+
+def plan_prune(store: Store | None, prefix: Path | None, keep: int, protect: Sequence[str]) -> list[Removal]:
+    """What to remove from the store and from the host, of each service; entries of `protect` are v1.2.0 or pim/v1.2.0.
+
+    What a slot of this host points to is protected in both places.
+    """
+    opt = prefix / "opt/caelum" if prefix else None
+    on_host = (
+        sorted(path.name for path in opt.iterdir() if (path / "releases").is_dir()) if opt and opt.is_dir() else []
+    )
+    found: list[Removal] = []
+    for service in sorted({*on_host, *(store.services() if store else [])}):
+        root = opt / service if opt else None
+        kept = {name.removeprefix(f"{service}/") for name in protect} | set((slots_of(root) if root else {}).values())
+        if root is not None:
+            installed = complete_releases(root / "releases")
+            found += [Removal(root / "releases" / version) for version in superfluous(installed, keep, kept)]
+            found += [Removal(path) for path in _left_overs(root / "releases")]
+        if store is not None:
+            found += [Removal(store.folder(service, old)) for old in superfluous(store.versions(service), keep, kept)]
+    return found
+
+
+def _left_overs(releases: Path) -> list[Path]:
+    if not releases.is_dir():
+        return []
+    return sorted(path for path in releases.iterdir() if path.name.endswith(LEFT_OVERS))

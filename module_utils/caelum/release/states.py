@@ -1,0 +1,205 @@
+"""The four states of module caelum_release: parameters in, result out; each observes, plans and applies."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..errors import Refused
+from ..progress import Progress
+from ..slots import complete_releases, service_root, slots_of
+from . import locks, manifest, signing, target
+from .assemble import Workshop, assemble
+from .build import AUTO, Request, Rules, Survey, Wanted, survey
+from .installed import Host, Install, Offer, plan_installs
+from .manifest import Manifest
+from .pool import Pool
+from .prune import plan_prune
+from .sources import Checkout
+from .store import Store
+
+Params = Mapping[str, Any]
+
+
+def built(params: Params, check_mode: bool) -> dict[str, Any]:
+    """Put into the store what it lacks."""
+    requests = [_request(entry) for entry in _services(params)]
+    checkout, store = Checkout(Path(params["source"])), Store(Path(params["store"]))
+    signers = params["allowed_signers"]
+    rules = Rules(params["environment_name"], params["rebuild"], Path(signers) if signers else None)
+    found = survey(requests, checkout, store, rules)
+    before = _lines(stored for _, stored in found.present)
+    made: list[Manifest] = []
+    if found.missing and not check_mode:
+        progress = _progress(params)
+        with store.building(progress):
+            # another build may have made some while this one waited
+            found = survey(requests, checkout, store, rules)
+            made = assemble(found.missing, _workshop(params, checkout, store, progress))
+    entries = _build_entries(found, made, store)
+    return {
+        "changed": bool(found.missing),
+        "releases": [entries[request.service, request.version] for request in requests],
+        "diff": {"before": before, "after": before + _lines(made) if made else before + _names(found.missing)},
+    }
+
+
+def installed(params: Params, check_mode: bool) -> dict[str, Any]:
+    """Install on the host what it lacks."""
+    wanted = [(entry["name"], entry["version"]) for entry in _services(params)]
+    python, base = target.ask(Path(params["python"] or sys.executable))
+    host = Host(Path(params["prefix"]), base, python, _uv(params["uv"]))
+    offer = Offer(Store(Path(params["store"])), params["public_key"], params["rebuild"])
+    installs = plan_installs(wanted, offer, host, _progress(params))
+    pending = {(one.manifest.service, one.manifest.version): one for one in installs}
+    if not check_mode:
+        for install in installs:
+            install.apply()
+    after = "".join(f"{service} {version}\n" for service, version in wanted)
+    return {
+        "changed": bool(installs),
+        "releases": [_installed_entry(host, key, pending.get(key)) for key in wanted],
+        "diff": {"before": "".join(f"{s} {v}\n" for s, v in wanted if (s, v) not in pending), "after": after},
+    }
+
+
+def listed(params: Params, check_mode: bool) -> dict[str, Any]:
+    """Say what is in the store and on the host."""
+    del check_mode
+    store = Store(Path(params["store"])) if params["store"] else None
+    prefix = Path(params["prefix"]) if params["prefix"] else None
+    names = set(store.services()) if store else set()
+    opt = prefix / "opt/caelum" if prefix else None
+    if opt and opt.is_dir():
+        names |= {entry.name for entry in opt.iterdir() if (entry / "releases").is_dir()}
+    return {
+        "changed": False,
+        "listing": {
+            name: {
+                "store": store.versions(name) if store else [],
+                "installed": complete_releases(service_root(prefix, name) / "releases") if prefix else [],
+                "slots": slots_of(service_root(prefix, name)) if prefix else {},
+            }
+            for name in sorted(names)
+        },
+        "target": asdict(target.this_python()),
+    }
+
+
+def pruned(params: Params, check_mode: bool) -> dict[str, Any]:
+    """Remove old releases."""
+    if params["keep"] < 1:
+        raise Refused(f"keep={params['keep']} would remove every release; give 1 or more")
+    store = Store(Path(params["store"])) if params["store"] else None
+    prefix = Path(params["prefix"]) if params["prefix"] else None
+    removals = plan_prune(store, prefix, params["keep"], params["protect"])
+    if not check_mode:
+        for removal in removals:
+            removal.apply()
+    paths = [str(removal.path) for removal in removals]
+    return {
+        "changed": bool(paths),
+        "removed": paths,
+        "diff": {"before": "".join(f"{path}\n" for path in paths), "after": ""},
+    }
+
+
+STATES: Mapping[str, Callable[[Params, bool], dict[str, Any]]] = {
+    "built": built,
+    "installed": installed,
+    "listed": listed,
+    "pruned": pruned,
+}
+
+
+def _services(params: Params) -> list[Params]:
+    """The entries of `services`; Refused when a name could not be a folder's."""
+    for entry in params["services"]:
+        if re.fullmatch(r"[a-z][a-z0-9-]{0,40}", entry["name"]) is None:
+            raise Refused(f"{entry['name']!r} is not a service's name; it has small letters, digits and hyphens only")
+    return list(params["services"])
+
+
+def _request(entry: Params) -> Request:
+    name, variant = entry["name"], entry["variant"]
+    by_variant = {str(key): str(path) for key, path in (entry["variants"] or {"": entry["lock"]}).items()}
+    if not all(by_variant.values()) or by_variant.get("") == "None":
+        raise Refused(f"service {name} has no lock; give `lock`, or `variants` with a lock for each")
+    if variant != AUTO and variant not in by_variant:
+        known = ", ".join([*filter(None, by_variant), AUTO])
+        raise Refused(f"service {name} has no variant {variant!r}; known: {known}")
+    return Request(name, entry["version"], by_variant, tuple(entry["packages"]), variant)
+
+
+def _workshop(params: Params, checkout: Checkout, store: Store, progress: Progress) -> Workshop:
+    key = Path(params["signing_key"])
+    if params["create_key"] and not key.exists():
+        signing.create_key(key)
+    lock = checkout.root / params["uv_lock"]
+    pinned = locks.here(locks.parse(lock.read_text(), params["uv_lock"])) if lock.is_file() else []
+    return Workshop(
+        checkout=checkout,
+        store=store,
+        pool=Pool(Path(params["pool"] or store.path / ".pool")),
+        signing_key=key,
+        uv=next((requirement for requirement in pinned if requirement.name == "uv"), None),
+        jobs=params["jobs"],
+        progress=progress,
+    )
+
+
+def _build_entries(found: Survey, made: Iterable[Manifest], store: Store) -> dict[tuple[str, str], dict[str, Any]]:
+    entries = {(one.service, one.version): _entry(one, store.folder(one.service, one.version), True) for one in made}
+    for _, stored in found.present:
+        folder = store.folder(stored.service, stored.version)
+        entries[stored.service, stored.version] = _entry(stored, folder, False)
+    for wanted in found.missing:
+        key = (wanted.request.service, wanted.request.version)
+        entries.setdefault(key, {"service": key[0], "version": key[1], "changed": True})
+    return entries
+
+
+def _entry(made: Manifest, folder: Path, changed: bool) -> dict[str, Any]:
+    return {
+        "service": made.service,
+        "version": made.version,
+        "changed": changed,
+        "variant": made.variant,
+        "source": made.source,
+        "commit": made.commit,
+        "dirty": made.dirty,
+        "source_digest": made.content,
+        "manifest_sha256": manifest.sha256(made.to_bytes()),
+        "path": str(folder),
+    }
+
+
+def _installed_entry(host: Host, key: tuple[str, str], install: Install | None) -> dict[str, Any]:
+    folder = host.release(*key)
+    made = install.manifest if install else manifest.read(folder)
+    if made is None:  # pruned under our feet
+        raise Refused(f"release {key[1]} of {key[0]} vanished from {folder} meanwhile; run this again")
+    return _entry(made, folder, install is not None)
+
+
+def _lines(made: Iterable[Manifest]) -> str:
+    return "".join(f"{one.service} {one.version} {one.variant}".rstrip() + f" {one.content[:12]}\n" for one in made)
+
+
+def _names(missing: Iterable[Wanted]) -> str:
+    return "".join(f"{one.request.service} {one.request.version} (to be built)\n" for one in missing)
+
+
+def _progress(params: Params) -> Progress:
+    return Progress(Path(params["progress"]) if params["progress"] else None)
+
+
+def _uv(given: str | None) -> Path | None:
+    path = Path(given) if given else Path(sys.executable).with_name("uv")
+    if given and not path.is_file():
+        raise Refused(f"there is no uv at {path}; correct `uv`, or leave it out to use the one in the release")
+    return path if path.is_file() else None
