@@ -168,6 +168,17 @@ def test_a_second_deploy_changes_nothing(live: Ecosystem) -> None:
     assert live.processes() == before
 
 
+def test_one_service_can_be_deployed_alone(live: Ecosystem) -> None:
+    before = live.processes()
+    run = live.playbook("deploy.yml", "-e", "version=v1.1.0", "-e", "service=fincoll", "-e", "caelum_log_level=WARNING")
+    assert run.status == 0, run.output[-4000:]
+    after = live.processes()
+    assert {name for name in before if before[name] != after[name]} == {"fincoll@stable"}
+    refused = live.playbook("deploy.yml", "-e", "version=v1.1.0", "-e", "service=fincol")
+    assert refused.status != 0
+    assert "caelum_service must be one of" in refused.output.splitlines()[-1]
+
+
 def test_data_survives_a_stop_and_the_next_deploy_trains_nothing(live: Ecosystem) -> None:
     rows = len(live.get(5000, "/api/deployment/history")["deployments"])
     assert live.playbook("playbooks/stop.yml").status == 0

@@ -206,9 +206,10 @@ def _enterable(binaries: Path, folder: Path) -> Path:
     asked = subprocess.run([*_as_somebody(), "test", "-x", binaries / "postgres"], check=False)
     if asked.returncode == 0:
         return binaries
-    copy = folder / "postgresql"
-    shutil.copytree(binaries.parent, copy, symlinks=True)
-    return copy / "bin"
+    package = binaries.parent.parent
+    for part in package.parent.glob(f"{package.name}*"):  # with the shared libraries that the wheel keeps beside it
+        shutil.copytree(part, folder / part.name, symlinks=True)
+    return folder / package.name / binaries.parent.name / binaries.name
 
 
 def _initialise(binaries: Path, folder: Path, password: str) -> None:
