@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.caelum.database import migrations, provision
+from ansible.module_utils.caelum.database import migrations, provision, unfinished
 from ansible.module_utils.caelum.database.connection import statements, transaction, wait_for
 from ansible.module_utils.caelum.errors import Refused
 
@@ -117,6 +118,11 @@ options:
     description: Seconds to wait for a server that does not answer yet. A refused login fails at once.
     type: float
     default: 0
+
+  inventory:
+    description: Inventory whose unfinished deployments are returned; left out, none are looked for.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -147,6 +153,12 @@ dump:
   returned: always
   type: str
   sample: /srv/caelum/backups/pim_database-0001-20250602T080000Z.dump
+unfinished:
+  description: Services whose newest deployment to I(inventory) is open, failed or aborted.
+  returned: always
+  type: list
+  elements: str
+  sample: [fincoll]
 """
 
 SPEC: dict[str, Any] = {
@@ -184,6 +196,7 @@ SPEC: dict[str, Any] = {
     },
     "pg_dump": {"type": "path", "default": "pg_dump"},
     "backups": {"type": "path"},
+    "inventory": {"type": "str", "default": ""},
     "wait": {"type": "float", "default": 0},
 }
 
@@ -275,7 +288,12 @@ def converge(params: dict[str, Any], check: bool) -> dict[str, Any]:
     if behind:
         before.append(f"schema: {schema.revision or 'none'}")
         after.append(f"schema: {schema.wanted}")
+    login = {**params["admin"], "dbname": params["name"]}
+    asked = bool(params["inventory"]) and (have.database is not None or not check)
+    with transaction(login) if asked else nullcontext() as cursor:
+        open_or_failed = unfinished.services(cursor, params["inventory"]) if cursor else []
     return {
+        "unfinished": open_or_failed,
         "changed": bool(after),
         "revision": schema.wanted,
         "dump": dump,

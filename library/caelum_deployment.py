@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.caelum.database import deployments
+from ansible.module_utils.caelum.database import controllers, deployments
 from ansible.module_utils.caelum.database.connection import database_argument, transaction
 from ansible.module_utils.caelum.database.journal import Journal, Write
 from ansible.module_utils.caelum.errors import Refused
@@ -71,6 +71,11 @@ options:
     description: Who asked for it; a second deployment is told this name.
     type: str
     default: unknown
+  controller_pid:
+    description:
+      - Process number of C(ansible-playbook) on this host, for C(opened). Rows that an earlier run on this host left
+        open are then closed as aborted first, if its process is gone. Left out, nothing is taken over.
+    type: int
   git_commit:
     description: Commit that the version was built from.
     type: str
@@ -146,6 +151,12 @@ fencing_token:
   returned: for C(opened), outside check mode
   type: int
   sample: 7
+taken_over:
+  description: Rows of a controller that is gone, closed as aborted before the opening.
+  returned: for C(opened)
+  type: list
+  elements: int
+  sample: [11]
 journaled:
   description: Whether the write waits in the journal, since the database was away.
   returned: for C(step) and C(closed)
@@ -173,6 +184,7 @@ SPEC: dict[str, Any] = {
     "action": {"choices": ["deploy", "rollback", "test", "promote", "canary", "abort"], "default": "deploy"},
     "environment": {"type": "str", "default": "dev"},
     "requested_by": {"type": "str", "default": "unknown"},
+    "controller_pid": {"type": "int"},
     "git_commit": {"type": "str"},
     "ids": {"type": "list", "elements": "int", "default": []},
     "fencing_token": {"type": "int", "no_log": False},
@@ -198,15 +210,11 @@ NEEDED = [
 
 def opened(params: dict[str, Any], journal: Journal | None, check: bool) -> dict[str, Any]:
     """Open the rows; in check mode only see whether nobody holds them."""
-    components = [item["component"] for item in params["components"]]
-    if not components:
+    if not params["components"]:
         raise Refused(f"no component of {params['service']} is named; pass those that change as `components`")
+    controller = None if params["controller_pid"] is None else controllers.identity(params["controller_pid"])
     if check:
-        with transaction(params["database"]) as cursor:
-            holder = deployments.holder_of(cursor, params["service"], params["inventory"], components)
-        if holder:
-            raise deployments.refusal(params["service"], holder)
-        return {"changed": True, "ids": []}
+        return {"changed": True, "ids": [], "taken_over": rehearsed(params, takes_over=controller is not None)}
     warnings = deployments.replay(params["database"], journal)
     request = deployments.Request(
         service=params["service"],
@@ -217,10 +225,37 @@ def opened(params: dict[str, Any], journal: Journal | None, check: bool) -> dict
         requested_by=params["requested_by"],
         git_commit=params["git_commit"],
         components=tuple((item["component"], item["host"]) for item in params["components"]),
+        controller=controller,
     )
     with transaction(params["database"]) as cursor:
+        taken = {}
+        if controller:
+            taken = deployments.take_over(cursor, request.service, request.inventory, request.requested_by)
         ids, token = deployments.open_rows(cursor, request)
-    return {"changed": True, "ids": ids, "fencing_token": token, "warnings": warnings}
+    return {
+        "changed": True,
+        "ids": ids,
+        "fencing_token": token,
+        "taken_over": list(taken),
+        "warnings": [*warnings, *taken.values()],
+    }
+
+
+def rehearsed(params: dict[str, Any], *, takes_over: bool) -> list[int]:
+    """The ids of the rows that opening would take over; Refused where a living run holds one."""
+    service, inventory, by = params["service"], params["inventory"], params["requested_by"]
+    with transaction(params["database"]) as cursor:
+        taken = deployments.take_over(cursor, service, inventory, by) if takes_over else {}
+        holder = deployments.holder_of(cursor, service, inventory, named(params))
+        cursor.connection.rollback()
+    if holder:
+        raise deployments.refusal(service, inventory, holder)
+    return list(taken)
+
+
+def named(params: dict[str, Any]) -> list[str]:
+    """The components' names."""
+    return [item["component"] for item in params["components"]]
 
 
 def written(params: dict[str, Any], journal: Journal | None, check: bool) -> dict[str, Any]:
@@ -251,9 +286,9 @@ def written(params: dict[str, Any], journal: Journal | None, check: bool) -> dic
 
 def aborted(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Close whatever is open of the service."""
-    components = [item["component"] for item in params["components"]]
+    service, inventory, by = params["service"], params["inventory"], params["requested_by"]
     with transaction(params["database"]) as cursor:
-        ids = deployments.abort_rows(cursor, params["service"], params["inventory"], components, params["requested_by"])
+        ids = deployments.abort_rows(cursor, service, inventory, named(params), by)
         if check:
             cursor.connection.rollback()
     return {"changed": bool(ids), "ids": ids}

@@ -16,6 +16,7 @@ from ansible.module_utils.caelum.instance.instances import parse
 from ansible.module_utils.caelum.instance.layout import Layout
 from ansible.module_utils.caelum.instance.native import Native
 from ansible.module_utils.caelum.instance.planning import Asked, Host, Plan, plan_present, plan_stopped, wanted
+from ansible.module_utils.caelum.instance.purge import plan_purge
 from ansible.module_utils.caelum.instance.runtime import Runtime, RuntimeState
 from ansible.module_utils.caelum.instance.tree import Directory
 
@@ -37,7 +38,7 @@ options:
       - V(stopped) stops all instances under O(prefix), those of the highest O(instances[].priority) first, then the
         daemon. Files stay, so V(present) brings everything back.
       - V(absent) does the same and removes env files, credentials, slots, programs, logs and the daemon's files.
-        Releases and state directories are not touched.
+        Releases and state directories are not touched, unless O(purge) is given.
     type: str
     choices: [present, stopped, absent]
     default: present
@@ -45,6 +46,30 @@ options:
     description: Folder under which everything of this deployment is.
     type: path
     required: true
+  purge:
+    description:
+      - With O(state=absent), remove all of the deployment after it is stopped, releases, secrets and data included.
+        These are C(etc/caelum), C(etc/supervisor), C(opt/caelum), C(var/lib/caelum), C(var/log/caelum),
+        C(var/cache/caelum) and the daemon's files under O(prefix), then the folders that this leaves empty, O(prefix)
+        itself among them.
+      - Nothing is done when O(prefix) is gone. Refused, before anything changes, for C(/), for a home directory, and
+        for a folder with neither C(opt/caelum) nor C(etc/caelum) in it.
+    type: bool
+    default: false
+  purge_also:
+    description:
+      - Paths that O(purge) removes too, such as the share, absolute or relative to O(prefix).
+      - Those that do not lie below O(prefix) belong to others as well and are left alone.
+    type: list
+    elements: str
+    default: []
+  releases_follow:
+    description:
+      - In check mode, take releases that are not complete on this host, and users that do not exist, as made by earlier
+        tasks of the same run, which made nothing because it is a check. The plan then shows the switch.
+      - Without check mode it has no effect, and what is missing is refused.
+    type: bool
+    default: false
   runtime:
     description: What supervises the instances. V(native) is one supervisord per prefix, without root or systemd.
     type: str
@@ -95,7 +120,9 @@ options:
         description: The part of O(instances[].name) behind the @; it may be left out, and is checked otherwise.
         type: str
       release:
-        description: Version to which the slot shall point. It must be complete on the host, see M(caelum_release).
+        description:
+          - Version to which the slot shall point. It must be complete on the host, see M(caelum_release) and
+            O(releases_follow).
         type: str
         required: true
       command:
@@ -179,6 +206,13 @@ EXAMPLES = r"""
   caelum_instance:
     prefix: "{{ caelum_prefix }}"
     state: stopped
+
+- name: Remove it with all data
+  caelum_instance:
+    prefix: "{{ caelum_prefix }}"
+    state: absent
+    purge: true
+    purge_also: ["{{ caelum_share }}"]
 """
 
 RETURN = r"""
@@ -255,6 +289,9 @@ DIRECTORY = {
 SPEC = {
     "state": {"type": "str", "choices": ["present", "stopped", "absent"], "default": "present"},
     "prefix": {"type": "path", "required": True},
+    "purge": {"type": "bool", "default": False},
+    "purge_also": {"type": "list", "elements": "str", "default": []},
+    "releases_follow": {"type": "bool", "default": False},
     "runtime": {"type": "str", "choices": ["native"], "default": "native"},
     "services": {"type": "list", "elements": "str", "default": []},
     "directories": {"type": "list", "elements": "dict", "options": DIRECTORY, "default": []},
@@ -263,36 +300,48 @@ SPEC = {
 RUNTIMES = {"native": Native}
 
 
-def plan_for(params: dict[str, Any], layout: Layout, runtime: Runtime) -> tuple[Plan, RuntimeState, list[str]]:
-    """What is to be done, the processes that it was planned from, and the names of the instances listed."""
+Planned = tuple[Plan, RuntimeState, list[str]]
+"""What is to be done, the processes that it was planned from, and the names of the instances listed."""
+
+
+def plan_for(params: dict[str, Any], layout: Layout, runtime: Runtime, *, check_mode: bool) -> Planned:
+    """The plan for `state`; Refused when it cannot be meant or cannot work."""
+    if params["purge_also"] and not params["purge"]:
+        raise Refused("purge_also goes with purge: true; add it, or leave purge_also out")
+    if params["purge"] and params["state"] != "absent":
+        raise Refused(f"purge removes all of the prefix, state={params['state']} keeps it; give state: absent")
     if params["state"] == "present":
-        return _plan_present(params, layout, runtime)
+        return _plan_present(params, layout, runtime, follow=check_mode and params["releases_follow"])
     if params["services"] or params["instances"] or params["directories"]:
         raise Refused(f"state={params['state']} concerns all of the prefix; leave out services, instances, directories")
+    going = plan_purge(layout, runtime, params["purge_also"]) if params["purge"] else None
     state = runtime.observe(insist=False)
     if params["state"] == "stopped":
         return plan_stopped(Host(state), runtime.daemon), state, []
     instances, more = host.everything(layout, runtime)
-    return plan_stopped(Host(state, present=instances), runtime.daemon, more), state, []
+    plan = plan_stopped(Host(state, present=instances), runtime.daemon, more)
+    if going is not None:
+        plan = replace(plan, remove=(*going.trees, *going.files, *going.folders), trees=frozenset(going.trees))
+    return plan, state, []
 
 
-def _plan_present(params: dict[str, Any], layout: Layout, runtime: Runtime) -> tuple[Plan, RuntimeState, list[str]]:
+def _plan_present(params: dict[str, Any], layout: Layout, runtime: Runtime, *, follow: bool) -> Planned:
     runtime.refuse_impossible()
-    instances = parse(params["instances"], params["services"])
-    listed = (_directory(item, layout.prefix) for item in params["directories"])
+    instances = parse(params["instances"], params["services"], users_follow=follow)
+    listed = (_directory(item, layout.prefix, follow) for item in params["directories"])
     asked = Asked(
         items=tuple(wanted(instance, layout, runtime, host.build(layout, instance)) for instance in instances),
         directories=(*layout.directories(), *runtime.directories(), *listed),
         shared=runtime.shared_files(),
         services=tuple(params["services"]),
     )
-    seen = host.observe(layout, runtime, asked)
+    seen = host.observe(layout, runtime, asked, releases_follow=follow)
     plan = plan_present(asked, seen, runtime.daemon)
     more = host.refuse_impossible(plan, asked.items, layout, seen.runtime)
     return replace(plan, end=(*plan.end, *more)), seen.runtime, [instance.name for instance in instances]
 
 
-def _directory(item: dict[str, Any], prefix: Path) -> Directory:
+def _directory(item: dict[str, Any], prefix: Path, owner_follows: bool) -> Directory:
     path = Path(prefix, item["path"])
     try:
         mode = int(item["mode"], 8)
@@ -300,7 +349,7 @@ def _directory(item: dict[str, Any], prefix: Path) -> Directory:
         raise Refused(f"directory {path}: mode {item['mode']!r} is not octal; write it quoted, as in '0750'") from None
     if not item["owner"]:
         return Directory(path, mode)
-    owner = account(item["owner"], f"directory {path}")
+    owner = account(item["owner"], f"directory {path}", follows=owner_follows)
     return Directory(path, mode, owner.uid, owner.gid)
 
 
@@ -310,7 +359,7 @@ def main() -> None:
     layout = Layout(Path(module.params["prefix"]).absolute())
     runtime = RUNTIMES[module.params["runtime"]](layout)
     try:
-        plan, state, names = plan_for(module.params, layout, runtime)
+        plan, state, names = plan_for(module.params, layout, runtime, check_mode=module.check_mode)
         if plan and not module.check_mode:
             host.apply(plan, runtime)
             state = runtime.observe()
@@ -319,6 +368,8 @@ def main() -> None:
         module.fail_json(msg=str(refusal))
     except OSError as error:
         module.fail_json(msg=f"{module.params['prefix']}: {error}; see that the caller may write there")
+    if plan.trees and layout.prefix not in plan.remove:
+        module.warn(f"{layout.prefix} stays: it holds more than the deployment made, or its name cannot be removed")
     module.exit_json(changed=bool(plan), steps=plan.steps(), diff=plan.diff(), instances=rows, uid=os.geteuid())
 
 

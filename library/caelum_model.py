@@ -184,7 +184,7 @@ def first_model(params: Result, check: bool) -> tuple[checkpoints.Checkpoint | N
     if params["train"] is None:
         raise Refused(
             f"no champion for job {job}, and no checkpoint in {share}; train one with "
-            f"`python -m finvec.train --job {job} --out {share}`, or deploy with `-e bootstrap=sample`"
+            f"`python -m finvec.train --job {job} --out {share}`, or deploy with `-e finvec_bootstrap=sample`"
         )
     if check:
         return None, True

@@ -19,7 +19,8 @@ description:
   - A version is immutable. When the store has it with the same content nothing changes; other content is refused.
   - V(installed) works on a host. It verifies signature, hashes, ABI and C library, then makes a relocatable
     virtual environment in C(<prefix>/opt/caelum/<name>/releases/<version>), read-only, by one rename.
-  - V(pruned) never removes what a slot of the host points to.
+  - V(pruned) leaves the newest I(keep) releases of each service, in the store and on the host. Whatever their age, it
+    never removes what a slot of the host points to, a version given in I(services), or one in I(protect).
   - Long steps show their progress while they run.
 options:
   state:
@@ -28,7 +29,9 @@ options:
     choices: [built, installed, listed, pruned]
     required: true
   services:
-    description: Releases to build or install, all in one call.
+    description:
+      - Releases to build or install, all in one call.
+      - For V(pruned), the services to look at, none meaning every one; the versions given with them stay.
     type: list
     elements: dict
     default: []
@@ -86,6 +89,14 @@ options:
     type: path
   rebuild:
     description: Replace a release whose content changed; only where I(environment_name=dev).
+    type: bool
+    default: false
+  may_be_built:
+    description:
+      - For V(installed) in check mode, where V(built) ran in check mode too and so built nothing. A release that the
+        store lacks is then reported as a change, with a warning that it would be installed after it is built, instead
+        of refused.
+      - Without check mode it has no effect.
     type: bool
     default: false
   uv_lock:
@@ -168,11 +179,21 @@ EXAMPLES = r"""
     store: /srv/caelum/releases
     prefix: /
     protect: [fincoll/v1.0.3]
+
+- name: Keep the last five of FinColl alone, and the one that runs
+  caelum_release:
+    state: pruned
+    store: /srv/caelum/releases
+    prefix: /
+    services:
+      - {name: fincoll, version: v1.1.0}
 """
 
 RETURN = r"""
 releases:
-  description: One entry for each of I(services), in their order.
+  description:
+    - One entry for each of I(services), in their order.
+    - One that check mode would build, or install after it is built, has its name, version and C(changed) only.
   returned: state is built or installed
   type: list
   elements: dict
@@ -226,6 +247,7 @@ SPEC = {
     "environment_name": {"type": "str", "choices": ["dev", "test", "prod"], "default": "dev"},
     "allowed_signers": {"type": "path"},
     "rebuild": {"type": "bool", "default": False},
+    "may_be_built": {"type": "bool", "default": False},
     "uv_lock": {"type": "str", "default": "locks/controller.txt"},
     "jobs": {"type": "int", "default": 2},
     "public_key": {"type": "str", "no_log": False},
@@ -254,6 +276,8 @@ def main() -> None:
         module.fail_json(
             msg=f"{error.filename or 'the file system'}: {error.strerror}; check its owner, mode and space"
         )
+    for line in result.pop("warnings", []):
+        module.warn(line)
     module.exit_json(**result)
 
 

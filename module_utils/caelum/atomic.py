@@ -115,7 +115,16 @@ def make_read_only(root: Path) -> None:
 
 
 def remove_tree(root: Path) -> None:
-    """Remove the directory `root`, read-only parts included."""
-    for folder, _, _ in os.walk(root):
-        Path(folder).chmod(0o755)
+    """Remove the directory `root`, with folders in it that even their owner may not write or enter."""
+    _open_up(root)
+    for folder, names, _ in os.walk(root):  # from the top: a folder is opened before the walk enters it
+        for name in names:
+            _open_up(Path(folder, name))
     shutil.rmtree(root)
+
+
+def _open_up(folder: Path) -> None:
+    """Let the owner work in `folder`, and nobody else more than before: it may hold secrets until it is gone."""
+    mode = folder.lstat().st_mode
+    if stat.S_ISDIR(mode) and mode & stat.S_IRWXU != stat.S_IRWXU:
+        folder.chmod(stat.S_IMODE(mode) | stat.S_IRWXU)

@@ -29,9 +29,33 @@ def as_root(_prefix: str) -> bool:
     return os.geteuid() == 0
 
 
-def changed_components(planned: Iterable[Instance], host: str) -> list[dict[str, str]]:
-    """Components of a plan that would change, each once, as `caelum_deployment` wants them."""
-    names = dict.fromkeys(str(item["name"]).partition("@") for item in planned if item["changes"])
+def controller_pid(_prefix: str) -> int:
+    """Process id of the running `ansible-playbook`, asked from one of its workers: the outermost of that name."""
+    pid, found = os.getpid(), os.getppid()
+    while pid > 1:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:2]
+        if any(word.rpartition(b"/")[2].startswith(b"ansible-playbook") for word in words):
+            found = pid
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return found
+
+
+def owned(directories: Iterable[Mapping[str, Any]], as_root: bool) -> list[dict[str, Any]]:
+    """Directories of `caelum_instance`; as root they are said to be root's, so that no service owns a shared folder."""
+    return [{**item, **({"owner": "root"} if as_root else {})} for item in directories]
+
+
+def releases(catalogue: Iterable[Mapping[str, Any]], senvec_versions: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What is to be built and installed: the catalogue, and SenVec once more for each other version in use."""
+    wanted = [dict(item) for item in catalogue]
+    base = next(item for item in wanted if item["name"] == "senvec")
+    others = dict.fromkeys(str(version) for version in senvec_versions.values())
+    return wanted + [{**base, "version": version} for version in others if version != base["version"]]
+
+
+def changed_components(planned: Iterable[Instance], host: str, every: bool = False) -> list[dict[str, str]]:
+    """Components of a plan that would change, or all with `every`, each once, as `caelum_deployment` wants them."""
+    names = dict.fromkeys(str(item["name"]).partition("@") for item in planned if every or item["changes"])
     return [{"component": component(name, slot), "host": host} for name, _, slot in names]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from ansible import constants
@@ -36,6 +37,7 @@ class CallbackModule(Default):  # type: ignore[misc] # ansible-core ships no typ
         super().__init__()
         self._began = self._task_began = time.monotonic()
         self._failures: list[str] = []
+        self._meant: dict[str, str] = {}  # a module's frame around a failure, and the line that it stood for
         self._table: list[str] = []
         self._check = False
 
@@ -79,7 +81,7 @@ class CallbackModule(Default):  # type: ignore[misc] # ansible-core ships no typ
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         """A failure is named where it happens, and its message kept for the end."""
-        if not ignore_errors:
+        if not ignore_errors and "results" not in result._result:  # a loop's failed items have spoken already
             self._failures.append(self._message(result))
         if self._wordy:
             super().v2_runner_on_failed(result, ignore_errors)
@@ -153,6 +155,33 @@ class CallbackModule(Default):  # type: ignore[misc] # ansible-core ships no typ
         return time.monotonic() - self._task_began
 
     def _message(self, result: Any) -> str:
-        """One line: the module's own message, without Ansible's frame around it."""
-        text = str(result._result.get("msg") or result._result.get("stderr") or f"{result._task.get_name()} failed")
-        return " ".join(text.split())
+        """One line: the module's own message, without Ansible's frame around it.
+
+        A rescue that fails with the words of the failure it handles means that failure, so it gets the same line.
+        """
+        found = result._result
+        text = _one_line(found.get("msg") or found.get("stderr") or f"{result._task.get_name()} failed")
+        line = _argument_errors(found) or _last_words(found)
+        if line:
+            self._meant[text] = line
+            return line
+        return text if "rc" in found else self._meant.get(text, text)
+
+
+def _argument_errors(found: dict[str, Any]) -> str:
+    """What a role's argument specification refuses, each error as it came."""
+    return _one_line("; ".join(map(str, found.get("argument_errors") or ())))
+
+
+def _last_words(found: dict[str, Any]) -> str:
+    """The last line that a failed program said, behind its name; empty when the task ran none or it was silent."""
+    cmd = found.get("cmd") or ()
+    words = cmd.split() if isinstance(cmd, str) else [str(word) for word in cmd]
+    said = [line for key in ("stdout", "stderr") for line in str(found.get(key) or "").splitlines() if line.strip()]
+    if found.get("rc") is None or not words or not said:
+        return ""
+    return _one_line(f"{Path(words[0]).name}: {said[-1]}")
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())

@@ -179,6 +179,21 @@ def test_one_service_can_be_deployed_alone(live: Ecosystem) -> None:
     assert "caelum_service must be one of" in refused.output.splitlines()[-1]
 
 
+def test_a_deployment_that_was_cut_off_is_gone_through_again(live: Ecosystem) -> None:
+    before = live.processes()
+    with live.database() as connection:
+        connection.execute(
+            "INSERT INTO deployment_history (service_name, component, version, action, status, inventory, requested_by)"
+            " VALUES ('fincoll', 'fincoll', 'v1.1.0', 'deploy', 'failed', 'local', 'test')"
+        )
+    run = live.playbook("deploy.yml", "-e", "version=v1.1.0")
+    assert run.status == 0, run.output[-4000:]
+    newest = live.get(5000, "/api/deployment/history?service=fincoll&limit=1")["deployments"][0]
+    assert newest["status"] == "success", "the history would say failed for ever"
+    assert live.processes() == before, "what runs was right, and is left alone"
+    assert live.playbook("deploy.yml", "-e", "version=v1.1.0").recap("changed") == 0
+
+
 def test_data_survives_a_stop_and_the_next_deploy_trains_nothing(live: Ecosystem) -> None:
     rows = len(live.get(5000, "/api/deployment/history")["deployments"])
     assert live.playbook("playbooks/stop.yml").status == 0

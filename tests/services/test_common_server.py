@@ -106,13 +106,13 @@ def test_a_process_that_cannot_start_says_so_in_one_line_with_code_78():
         assert service.log() == "cannot start: no model; make one\n"
 
 
-def test_a_taken_port_is_named_with_its_setting():
+def test_a_taken_port_is_named_with_its_setting_and_not_tried_again():
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
         service = Service("support.slow_service", environment(port), port)
-        assert service.process.wait(20) == 1
+        assert service.process.wait(20) == 78  # supervisord would start 1 again without a pause
         expected = f"cannot start: port {port} on 127.0.0.1 is in use; stop what holds it or change SLOW_PORT\n"
         assert service.log() == expected
         service.forget()

@@ -237,6 +237,44 @@ def test_check_mode_changes_nothing_and_predicts_what_happens(host):
         before = tree(host.prefix)
 
 
+def test_check_mode_takes_releases_of_earlier_tasks_as_made_and_a_run_does_not(host):
+    before = tree(host.prefix)
+    wanted = host.instance(STABLE, "v2.0.0")
+    planned = host.apply(wanted, check=True, releases_follow=True)
+    assert f"switch {STABLE} from nothing to v2.0.0" in planned["steps"]
+    for check, follow in ((True, False), (False, True)):
+        refusal = host.attempt(wanted, check=check, releases_follow=follow)["msg"]
+        assert "release 'v2.0.0' is not complete on this host" in refusal
+    assert tree(host.prefix) == before
+    host.apply(host.instance(STABLE))
+    host.release("v2.0.0")
+    with_release = host.apply(wanted, check=True)
+    assert host.apply(wanted, check=True, releases_follow=True)["steps"] == with_release["steps"]
+    assert f"switch {STABLE} from v1.0.0 to v2.0.0" in with_release["steps"]
+
+
+@needs_root
+def test_check_mode_takes_a_user_of_an_earlier_task_as_made(host):
+    wanted = host.instance(STABLE, "v2.0.0", user="no-such-user", credentials={"key.json": "1"})
+    folders = [{"path": "var/lib/caelum/fincoll", "owner": "no-such-user"}]
+    assert host.apply(wanted, check=True, releases_follow=True, directories=folders)["changed"]
+    assert "does not exist" in host.attempt(wanted, releases_follow=True)["msg"]
+
+
+def test_a_purge_stops_everything_and_removes_all_of_it(host):
+    host.apply(host.instance(STABLE, credentials={"key.json": "1"}),
+               directories=[{"path": "var/lib/caelum/fincoll"}])  # fmt: skip
+    pids = [host.ask(STABLE)["pid"], host.daemon()]
+    planned = host.apply(state="absent", purge=True, check=True)
+    assert all(map(alive, pids))
+    done = host.apply(state="absent", purge=True)
+    assert done["steps"] == planned["steps"]
+    assert rows(done)[STABLE]["changes"] == ["stop", "removed"]
+    assert not any(map(alive, pids))
+    assert not host.prefix.exists()
+    assert not host.apply(state="absent", purge=True)["changed"]
+
+
 def test_an_instance_can_be_stopped_and_started(host):
     host.apply(host.instance(STABLE))
     pid = host.ask(STABLE)["pid"]

@@ -82,6 +82,15 @@ def test_bad_requests_are_refused_by_the_aggregator_itself(services):
     assert vector(services)["degraded"] is False, "a caller's mistake must not count against a microservice"
 
 
+def test_a_proxy_for_the_way_out_is_not_asked_for_a_neighbour(services):
+    port = free_port()
+    proxy = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), f"http://127.0.0.1:{free_port()}")
+    env = {**services.env["aggregator"], "SENVEC_PORT": str(port), **proxy, "NO_PROXY": "", "no_proxy": ""}
+    with running("senvec.server", env, port) as aggregator:
+        body = httpx.get(f"{aggregator.url}/services/status", trust_env=False).json()
+    assert body["status"] == "healthy"
+
+
 def test_the_status_asks_all_four(services):
     body = services.client.get(f"{services.url}/services/status").json()
     assert body["status"] == "healthy"

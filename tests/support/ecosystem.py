@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = (5000, 8001, 15433, 18000, 18001, 18002, 18003, 18004, 18090)
 
@@ -77,6 +79,14 @@ class Ecosystem:
         transport = SupervisorTransport("", "", serverurl=f"unix://{self.prefix}/run/supervisor.sock")
         return ServerProxy("http://127.0.0.1", transport=transport).supervisor
 
+    def database(self) -> psycopg.Connection[Any]:
+        """A connection of the database's owner that commits each statement."""
+        password = (self.prefix / "etc/caelum/secrets/pim_owner").read_text().split()[0]
+        return psycopg.connect(
+            host="127.0.0.1", port=15433 + self.base, dbname="pim_database", user="pim_owner", password=password,
+            autocommit=True,
+        )  # fmt: skip
+
     def processes(self) -> dict[str, int]:
         """Pid of every supervised instance."""
         return {item["name"]: item["pid"] for item in self.supervisor.getAllProcessInfo() if item["pid"]}
@@ -97,16 +107,19 @@ def _free(port: int) -> bool:
 
 @contextmanager
 def temporary() -> Iterator[Ecosystem]:
-    """An empty place for an ecosystem; whatever was deployed there is stopped and removed at the end."""
+    """A place for an ecosystem, not made yet; remove.yml must remove whatever was deployed there, at the end."""
     # A short path that a system user can enter: sockets have 107 bytes, and PostgreSQL does not run as root.
-    prefix = Path(tempfile.mkdtemp(prefix="caelum-", dir="/tmp"))
-    prefix.chmod(0o755)
-    ecosystem = Ecosystem(prefix, free_base())
+    place = Path(tempfile.mkdtemp(prefix="caelum-", dir="/tmp"))
+    place.chmod(0o755)
+    ecosystem = Ecosystem(place / "p", free_base())
     try:
         yield ecosystem
     finally:
-        ecosystem.playbook("playbooks/remove.yml")
-        shutil.rmtree(prefix, ignore_errors=True)
+        removal = ecosystem.playbook("playbooks/remove.yml")
+        left = ecosystem.prefix.exists()
+        shutil.rmtree(place, ignore_errors=True)
+        assert removal.status == 0, removal.output[-4000:]
+        assert not left, f"remove.yml left {ecosystem.prefix}: {removal.output[-4000:]}"
 
 
 def pss_kib(pid: int) -> int:

@@ -107,7 +107,8 @@ def native_host() -> Iterator[NativeHost]:
         with suppress(OSError, ValueError):
             os.kill(host.daemon(), signal.SIGCONT)
         outcome = host.attempt(state="absent")
-        shutil.rmtree(prefix)
+        if prefix.exists():
+            shutil.rmtree(prefix)
         assert not outcome.get("failed"), outcome["msg"]
 
 

@@ -59,23 +59,29 @@ def test_the_documentation_says_what_the_module_takes(name: str) -> None:
     assert all(name in task for task in examples)
 
 
-def tasks(server: Server, folder: Path) -> list[dict[str, Any]]:
-    """A deployment in small: database, lock, configuration, model, and the end of it."""
-    login = {
+def login_to(server: Server) -> dict[str, Any]:
+    return {
         "host": "127.0.0.1",
         "port": server.port,
         "dbname": "played",
         "user": "pim_owner",
         "password": server.passwords["pim_owner"],
     }
+
+
+def provisioning(server: Server) -> dict[str, Any]:
+    """Options of `caelum_database` for a database with the release's schema."""
     roles = [{"name": role, "password": server.passwords[role]} for role in ("pim_owner", "pim_user")]
     admin = {"host": "127.0.0.1", "port": server.port, "password": server.passwords["postgres"]}
     migrate = {
         "command": [sys.executable, "-m", "pim.migrate"],
         "migrations": str(ROOT / "services/pim/src/pim/migrations/versions"),
     }
-    config = {"service": "fincoll", "version": "v1.1.0", "environment": "dev", "config": {"port": 8001}}
-    token = {"name": "pim", "sha256": hashlib.sha256(b"a token").hexdigest()}
+    return {"admin": admin, "name": "played", "connect": ["pim_user"], "roles": roles, "migrate": migrate}
+
+
+def recording(login: dict[str, Any], folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options of `caelum_deployment` that open and close one deployment."""
     closing = {
         "state": "closed",
         "database": login,
@@ -92,17 +98,17 @@ def tasks(server: Server, folder: Path) -> list[dict[str, Any]]:
         "version": "v1.1.0",
         "components": [{"component": "fincoll", "host": "localhost"}],
     }
+    return opening, closing
+
+
+def tasks(server: Server, folder: Path) -> list[dict[str, Any]]:
+    """A deployment in small: database, lock, configuration, model, and the end of it."""
+    login = login_to(server)
+    config = {"service": "fincoll", "version": "v1.1.0", "environment": "dev", "config": {"port": 8001}}
+    token = {"name": "pim", "sha256": hashlib.sha256(b"a token").hexdigest()}
+    opening, closing = recording(login, folder)
     return [
-        {
-            "name": "database",
-            "caelum_database": {
-                "admin": admin,
-                "name": "played",
-                "connect": ["pim_user"],
-                "roles": roles,
-                "migrate": migrate,
-            },
-        },
+        {"name": "database", "caelum_database": provisioning(server)},
         {"name": "config", "caelum_config": {"database": login, "configs": [config], "tokens": [token]}},
         {"name": "open", "caelum_deployment": opening, "register": "opened"},
         {"name": "close", "caelum_deployment": closing, "when": "not ansible_check_mode"},

@@ -103,7 +103,7 @@ def test_a_second_deployment_is_told_who_holds_the_lock(migrated_database: Datab
         assert second["msg"].startswith(
             f"deployment {first['ids'][0]} of pim v1.1.0 (pim-web) is still open: jane holds it since 7 min, "
         )
-        assert "abort.yml -e service=pim" in second["msg"]
+        assert second["msg"].endswith("end it with `ansible-playbook abort.yml -e service=pim`")
     assert rows(migrated_database) == [("pim-web", "in_progress"), ("pim-worker", "in_progress")]
 
 
@@ -118,6 +118,8 @@ def test_a_deployment_that_is_blocked_in_one_component_takes_none(
 def test_other_inventories_and_services_are_not_locked(login: dict[str, Any]) -> None:
     run_module("caelum_deployment", opening(login))
     assert "failed" not in run_module("caelum_deployment", opening(login, inventory="staging"))
+    again = run_module("caelum_deployment", opening(login, inventory="staging"))
+    assert again["msg"].endswith("`ansible-playbook -i inventory/staging abort.yml -e service=pim`")
     assert "failed" not in run_module("caelum_deployment", opening(login, service="senvec"))
 
 

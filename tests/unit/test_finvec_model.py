@@ -13,7 +13,7 @@ from finvec.candidates import fit_ridge
 from finvec.fit import Run
 from finvec.model import Transformer
 from finvec.presets import LOCAL, PRODUCTION, Shape
-from finvec.ridge import Ridge
+from finvec.ridge import Ridge, design, solve
 from finvec.windows import hide_groups, predict, without_sentiment
 from support.finvec_panel import JOB, TINY, sample_panel, task
 
@@ -124,6 +124,20 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
 def test_the_ridge_repeats_itself_too():
     one, again = (fit_ridge(task(sample_panel(), TINY), seed=1).model for _ in range(2))
     assert _sha256(one) == _sha256(again)
+
+
+def test_all_tensors_of_a_training_are_made_where_its_data_are():
+    """No GPU is needed to see it: with another default device, a tensor made without one can't meet the data."""
+    one = task(sample_panel(), TINY)
+    model, run = Ridge(JOB), Run(one, seed=1)
+    model.fit_scales(one.sample())
+    with torch.device("meta"):
+        rows, targets = design(model, one.windows.chunks(one.train))
+        solve(model, rows, targets, 1e3, JOB.quantiles)
+        judged = one.judge(model)
+        fitted = run.fit(lambda *_: None, lambda _: None)
+    assert 0 < judged < 1
+    assert 0 < fitted < 1
 
 
 def test_the_ridge_finds_a_linear_law():

@@ -39,6 +39,15 @@ def test_a_long_history_is_asked_in_pieces_that_senvec_accepts(monkeypatch):
     assert known.values["AAPL"].shape == (12, vector.WIDTH)
 
 
+def test_a_proxy_for_the_way_out_is_not_asked_for_a_neighbour(monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with StubSenVec() as senvec:
+        assert set(_fetch(senvec.url).values) == {"AAPL", "FB"}
+
+
 @pytest.mark.parametrize("mode", ["error", "degraded", "garbage", "wrong shape"])
 def test_an_answer_that_is_not_whole_means_no_sentiment_and_says_so(mode):
     with StubSenVec() as senvec:

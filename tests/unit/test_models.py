@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from support.ansible_path import ROOT
 from support.modules import run_module
 from support.postgres import Database
 
@@ -194,7 +196,10 @@ def test_a_training_that_fails_says_why(params: dict[str, Any], share: Path) -> 
 
 
 def test_without_training_the_way_to_a_champion_is_named(params: dict[str, Any], share: Path) -> None:
-    assert f"no champion for job {JOB}, and no checkpoint in {share}" in model(params)["msg"]
+    refused = model(params)["msg"]
+    assert f"no champion for job {JOB}, and no checkpoint in {share}" in refused
+    assert refused.endswith("`-e finvec_bootstrap=sample`")
+    assert "finvec_bootstrap" in yaml.safe_load((ROOT / "roles/finvec/defaults/main.yml").read_text())
 
 
 def test_a_champion_that_gives_way_becomes_previous_and_both_are_served(

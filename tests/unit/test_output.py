@@ -64,6 +64,50 @@ def test_with_several_hosts_each_line_names_its_host(tmp_path: Path) -> None:
     assert {line.split(" on ")[1].split()[0] for line in lines if "changed: Write" in line} == {"one", "two"}
 
 
+def failing(script: str) -> dict[str, Any]:
+    return {"name": "Train", "ansible.builtin.command": {"argv": ["/bin/sh", "-c", script]}, "changed_when": False}
+
+
+@pytest.mark.parametrize(
+    ("script", "line"),
+    [
+        ("echo busy; echo 'loading' >&2; echo 'no space  left' >&2; echo >&2; exit 3", "sh: no space left"),
+        ("echo step 1; echo 'step 2 failed'; exit 3", "sh: step 2 failed"),
+        ("exit 3", "non-zero return code"),
+    ],
+)
+def test_a_program_that_failed_is_quoted_with_the_last_line_it_said(tmp_path: Path, script: str, line: str) -> None:
+    assert play(tmp_path, [failing(script)])[-1] == f"failed: {line}"
+
+
+def test_a_rescue_that_fails_with_the_failure_it_handles_says_what_the_program_said(tmp_path: Path) -> None:
+    again = {"name": "End", "ansible.builtin.fail": {"msg": "{{ ansible_failed_result.msg }}"}}
+    block = {"block": [failing("echo 'disk is full' >&2; exit 1")], "rescue": [again]}
+    assert play(tmp_path, [block])[-1] == "failed: sh: disk is full"
+    block["rescue"] = [failing("exit 1")]
+    assert play(tmp_path, [block])[-1] == "failed: non-zero return code"
+
+
+def test_a_loop_that_failed_says_what_its_item_said(tmp_path: Path) -> None:
+    loop = {**failing("echo 'no {{ item }}' >&2; test {{ item }} != model"), "loop": ["bars", "model"]}
+    assert play(tmp_path, [loop])[-1] == "failed: sh: no model"
+
+
+def test_arguments_that_a_role_refuses_are_all_named_on_one_line(tmp_path: Path) -> None:
+    spec = {"argument_spec": {"port": {"type": "int", "required": True}, "mode": {"choices": ["on", "off"]}}}
+    check = {
+        "name": "Check the arguments",
+        "ansible.builtin.validate_argument_spec": {**spec, "provided_arguments": {"mode": "maybe"}},
+    }
+    last = play(tmp_path, [check])[-1]
+    assert last.startswith("failed: ")
+    assert "Validation of arguments failed" not in last
+    assert sorted(last.removeprefix("failed: ").split("; ")) == [
+        "missing required arguments: port",
+        "value of mode must be one of: on, off, got: maybe",
+    ]
+
+
 @pytest.mark.parametrize("option", ["-v", "-vv"])
 def test_verbose_is_ansibles_own_output(tmp_path: Path, option: str) -> None:
     lines = play(tmp_path, [FINE, CHANGE], option)

@@ -266,6 +266,61 @@ def test_the_oldest_c_library_that_all_wheels_accept_is_worked_out_from_their_ta
     assert needed_glibc(wheels[:1]) == ""
 
 
+def test_check_mode_tells_of_a_release_that_is_still_to_be_built_and_refuses_it_otherwise(tiny: Tiny) -> None:
+    asked: dict[str, Any] = {"services": [tiny.service(), tiny.service("v1.1.0")], "may_be_built": True}
+    would = tiny.run("installed", check_mode=True, **asked)
+    assert would["changed"]
+    assert [entry["changed"] for entry in would["releases"]] == [True, True]
+    assert would["diff"]["after"] == "demo v1.0.0\ndemo v1.1.0 (after it is built)\n"
+    (warning,) = would["warnings"]
+    assert warning.startswith(f"release v1.1.0 of demo is not in the store {tiny.store} yet; would install it after")
+    assert not tiny.prefix.exists()
+    for check_mode, may_be_built in ((True, False), (False, True)):
+        with pytest.raises(Refused, match=r"'v1\.1\.0' of demo is not in the store"):
+            tiny.run("installed", check_mode=check_mode, **asked | {"may_be_built": may_be_built})
+    tiny.run("built", services=asked["services"])
+    assert tiny.run("installed", **asked)["warnings"] == []
+    assert not tiny.run("installed", check_mode=True, **asked)["changed"]
+
+
+def test_check_mode_on_a_machine_without_store_or_key_tells_what_it_would_install(tiny: Tiny) -> None:
+    nowhere = {"store": tiny.base / "none", "public_key": tiny.base / "none.pub"}
+    assert tiny.run("installed", check_mode=True, may_be_built=True, **nowhere)["changed"]
+    assert not (tiny.base / "none").exists()
+
+
+def test_what_the_host_has_is_not_awaited_though_the_store_lost_it(tiny: Tiny) -> None:
+    tiny.run("installed")
+    shutil.rmtree(tiny.store)
+    would = tiny.run("installed", check_mode=True, may_be_built=True)
+    assert (would["changed"], would["warnings"]) == (False, [])
+
+
+def test_pruning_looks_at_the_services_named_and_keeps_the_versions_given_with_them(tiny: Tiny) -> None:
+    for service in ("demo", "other"):
+        for minor in range(5):
+            for root in (tiny.store / service, tiny.prefix / "opt/caelum" / service / "releases"):
+                (root / f"v1.{minor}.0").mkdir(parents=True, exist_ok=True)
+                (root / f"v1.{minor}.0/manifest.json").write_text("{}")
+    slots = tiny.prefix / "opt/caelum/demo/slots"
+    slots.mkdir()
+    switch(slots / "demo@candidate", "v1.0.0")
+    tiny.run("pruned", keep=1, services=[{"name": "demo", "version": "v1.1.0"}], protect=["v1.2.0"])
+    listing = tiny.run("listed")["listing"]
+    kept, every = ["v1.4.0", "v1.2.0", "v1.1.0", "v1.0.0"], [f"v1.{minor}.0" for minor in range(4, -1, -1)]
+    assert listing["demo"]["store"] == listing["demo"]["installed"] == kept
+    assert listing["other"]["store"] == listing["other"]["installed"] == every
+    tiny.run("pruned", keep=1)
+    assert tiny.run("listed")["listing"]["other"]["store"] == ["v1.4.0"]
+    assert tiny.run("listed")["listing"]["demo"]["store"] == ["v1.4.0", "v1.0.0"]
+
+
+def test_pruning_refuses_a_version_that_could_protect_nothing(tiny: Tiny) -> None:
+    with pytest.raises(Refused, match=r"'1\.0\.0' is not a version"):
+        tiny.run("pruned", keep=1, services=[{"name": "demo", "version": "1.0.0"}])
+    assert (tiny.store / "demo/v1.0.0").exists()
+
+
 def test_pruning_keeps_the_newest_what_a_slot_points_to_and_what_is_protected(tiny: Tiny) -> None:
     versions = [f"v1.{minor}.0" for minor in range(1, 9)]
     for version in versions:

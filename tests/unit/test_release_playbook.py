@@ -33,7 +33,7 @@ def play(tiny: Tiny, *arguments: str, **given: Any) -> str:
     """Build and install the demo service in a real run; its standard output."""
     services = [tiny.service()]
     build = {"source": tiny.root, "store": tiny.store, "pool": tiny.base / "pool", "signing_key": tiny.key}
-    install = {"store": tiny.store, "prefix": tiny.prefix, "public_key": f"{tiny.key}.pub"}
+    install = {"store": tiny.store, "prefix": tiny.prefix, "public_key": f"{tiny.key}.pub", "may_be_built": True}
     tasks = [
         {"caelum_release": {"state": "built", "create_key": True, "services": services} | build | given},
         {"caelum_release": {"state": "installed", "services": services} | install},
@@ -61,6 +61,10 @@ def test_a_run_shows_its_progress_and_a_second_one_changes_nothing(tiny: Tiny) -
 def test_check_mode_in_a_run_reports_the_change_with_its_diff_and_makes_none(tiny: Tiny) -> None:
     shown = play(tiny, "--check", "--diff")
     assert "+demo v1.0.0 (to be built)" in shown
+    assert "+demo v1.0.0 (after it is built)" in shown
+    assert "[WARNING]: release v1.0.0 of demo is not in the store" in shown
+    assert "changed=2" in shown
+    assert not tiny.prefix.exists()
     assert not tiny.store.exists()
 
 

@@ -48,6 +48,27 @@ def test_only_components_that_change_are_recorded_and_a_job_keeps_its_name() -> 
     ]
 
 
+def test_after_a_failure_every_component_is_recorded_anew() -> None:
+    planned = [{"name": "news@stable", "changes": []}, {"name": "social@stable", "changes": []}]
+    assert topology.changed_components(planned, "h") == []
+    assert [row["component"] for row in topology.changed_components(planned, "h", every=True)] == ["news", "social"]
+
+
+def test_a_microservice_at_a_version_of_its_own_is_built_too() -> None:
+    catalogue = [{"name": "senvec", "version": "v1.1.0", "lock": "l"}, {"name": "pim", "version": "v1.1.0"}]
+    built = topology.releases(catalogue, {"news": "v1.0.3", "social": "v1.0.3", "aggregator": "v1.1.0"})
+    assert [(item["name"], item["version"]) for item in built] == [
+        ("senvec", "v1.1.0"),
+        ("pim", "v1.1.0"),
+        ("senvec", "v1.0.3"),
+    ]
+
+
+def test_shared_folders_belong_to_root_where_root_deploys() -> None:
+    assert topology.owned([{"path": "var", "mode": "0755"}], as_root=True)[0]["owner"] == "root"
+    assert "owner" not in topology.owned([{"path": "var", "mode": "0755"}], as_root=False)[0]
+
+
 def test_jobs_and_stopped_instances_are_not_probed() -> None:
     job = {"name": "finvec-train@llm1", "service": "finvec", "kind": "job", "release": "v1"}
     stopped = senvec()[0] | {"state": "stopped"}

@@ -13,12 +13,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Refused
+from . import controllers
 from .connection import Login, Unreachable, transaction
 from .journal import Journal, Write
 
 if TYPE_CHECKING:
     from psycopg2 import extensions
 
+DEFAULT_INVENTORY = "local"  # ansible.cfg's
 SERVING_ACTIONS = ("deploy", "promote", "rollback")  # those whose success says what a component serves
 
 
@@ -56,7 +58,10 @@ class Written:
 
 @dataclass(frozen=True)
 class Request:
-    """What a deployment's rows say when they are opened; `components` are pairs of component and host."""
+    """What a deployment's rows say when they are opened; `components` are pairs of component and host.
+
+    `controller` is the identity of the process that opens them (see controllers), where it is known.
+    """
 
     service: str
     version: str
@@ -66,6 +71,7 @@ class Request:
     requested_by: str
     git_commit: str | None
     components: tuple[tuple[str, str | None], ...]
+    controller: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -80,12 +86,14 @@ class Holder:
     silent: timedelta
 
 
-def refusal(service: str, holder: Holder) -> Refused:
-    """Why a deployment of `service` cannot begin."""
+def refusal(service: str, inventory: str, holder: Holder) -> Refused:
+    """Why a deployment of `service` to `inventory` cannot begin."""
+    where = "" if inventory == DEFAULT_INVENTORY else f"-i inventory/{inventory} "
     return Refused(
         f"deployment {holder.id} of {service} {holder.version} ({holder.component}) is still open: "
         f"{holder.requested_by or 'unknown'} holds it since {words(holder.age)}, last sign of life "
-        f"{words(holder.silent)} ago; wait for it, or end it with `ansible-playbook abort.yml -e service={service}`"
+        f"{words(holder.silent)} ago; wait for it, or end it with "
+        f"`ansible-playbook {where}abort.yml -e service={service}`"
     )
 
 
@@ -136,8 +144,43 @@ def open_rows(cursor: extensions.cursor, request: Request) -> tuple[list[int], i
         if row is None:
             raise _lost_race(cursor, request, component)
         ids.append(row[0])
-    _record(cursor, ids, Event("opened", {"fencing_token": token}))
+    _record(cursor, ids, Event("opened", {"fencing_token": token, **(request.controller or {})}))
     return sorted(ids), int(token)
+
+
+def take_over(cursor: extensions.cursor, service: str, inventory: str, by: str) -> dict[int, str]:
+    """Close the open rows of `service` whose controller ran on this host and is gone; a line for each, by id.
+
+    What such a controller changed last is unknown, so its rows end as aborted, under a token that nobody has.
+    """
+    cursor.execute(
+        """SELECT id, version, component, requested_by, opening.detail
+           FROM deployment_history
+           JOIN LATERAL (
+               SELECT detail FROM deployment_events
+               WHERE deployment_id = deployment_history.id AND event = 'opened' ORDER BY id LIMIT 1
+           ) AS opening ON true
+           WHERE service_name = %s AND inventory = %s AND status = 'in_progress'
+           ORDER BY deployment_history.id FOR UPDATE OF deployment_history""",
+        (service, inventory),
+    )
+    lines: dict[int, str] = {}
+    for row_id, version, component, requested_by, told in cursor.fetchall():
+        if not controllers.gone(told or {}):
+            continue
+        reason = f"its controller, pid {told['pid']} on host {told['controller']}, is gone"
+        cursor.execute(
+            """UPDATE deployment_history
+               SET status = 'aborted', completed_at = now(), logs = %s, fencing_token = nextval('deployment_fencing')
+               WHERE id = %s""",
+            (reason, row_id),
+        )
+        _record(cursor, [row_id], Event("aborted", {"by": by, "reason": reason}))
+        lines[row_id] = (
+            f"deployment {row_id} of {service} {version} ({component}), begun by {requested_by or 'unknown'}, "
+            f"was left open: {reason}; it is closed as aborted"
+        )
+    return lines
 
 
 def abort_rows(
@@ -258,7 +301,7 @@ def _perform_late(cursor: extensions.cursor, write: Write) -> list[str]:
 def _lost_race(cursor: extensions.cursor, request: Request, component: str) -> Refused:
     holder = holder_of(cursor, request.service, request.inventory, [component])
     if holder is not None:
-        return refusal(request.service, holder)
+        return refusal(request.service, request.inventory, holder)
     return Refused(
         f"another deployment of {request.service} ({component}) ended at this moment; run the same command again"
     )

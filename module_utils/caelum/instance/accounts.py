@@ -21,13 +21,22 @@ class Account:
     groups: frozenset[int] = frozenset()
 
 
-def account(name: str, whom: str) -> Account:
-    """The user `name`; Refused when there is none, or when only root could act as it. `whom` begins the line."""
+UNKNOWN_ID = -1
+"""Stands for the id of a user who is still to be made: nothing belongs to that one yet."""
+
+
+def account(name: str, whom: str, *, follows: bool = False) -> Account:
+    """The user `name`; Refused when there is none, or when only root could act as it. `whom` begins the line.
+
+    With `follows` a user who does not exist yet is one still to be made.
+    """
     if os.geteuid() != 0:
         raise Refused(f"{whom}: only root can use user {name!r}; leave it out, or run as root")
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
+        if follows:
+            return Account(name, UNKNOWN_ID, UNKNOWN_ID, "/nonexistent")
         raise Refused(
             f"{whom}: user {name!r} does not exist on this host; make it with `useradd --system {name}`"
         ) from None

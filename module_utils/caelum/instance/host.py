@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from .. import slots
+from ..atomic import remove_tree
 from ..errors import Refused
 from . import leftovers, procfs, tree
 from .accounts import barred_folder
@@ -24,13 +26,13 @@ def build(layout: Layout, instance: Instance) -> str:
     return (found.content or "") if found else ""
 
 
-def observe(layout: Layout, runtime: Runtime, asked: Asked) -> Host:
-    """Everything that the plan for `asked` depends on."""
+def observe(layout: Layout, runtime: Runtime, asked: Asked, *, releases_follow: bool = False) -> Host:
+    """Everything that the plan for `asked` depends on; with `releases_follow` as if all its releases were complete."""
     files = [*asked.shared, *(file for item in asked.items for file in item.files)]
     return Host(
         runtime=runtime.observe(),
         found=tree.observe(asked.folders, files),
-        slots={item.instance.name: slots.observe(_slot(layout, item.instance)) for item in asked.items},
+        slots={item.instance.name: _look_at_slot(layout, item.instance, releases_follow) for item in asked.items},
         present=present(layout, runtime, asked.services),
         programs=runtime.programs(),
     )
@@ -80,6 +82,11 @@ def _paths(layout: Layout, runtime: Runtime, name: str, service: str, *, logs: b
     log_files = sorted(layout.logs.glob(f"{name}.log*")) if logs else []
     paths = (runtime.program_path(name), *credentials, folder, link, *log_files, layout.env_file(name))
     return tuple(path for path in paths if path.exists() or path.is_symlink())
+
+
+def _look_at_slot(layout: Layout, instance: Instance, release_follows: bool) -> slots.Slots:
+    have = slots.observe(_slot(layout, instance))
+    return replace(have, complete=(*have.complete, instance.release)) if release_follows else have
 
 
 def _slot(layout: Layout, instance: Instance) -> Path:
@@ -158,7 +165,10 @@ def apply(plan: Plan, runtime: Runtime) -> None:
     if plan.retire:
         runtime.retire(plan.retire)
     for path in plan.remove:
-        tree.remove(path)
+        if path in plan.trees and path.is_dir():
+            remove_tree(path)
+        else:
+            tree.remove(path)
     for change in plan.write:
         tree.write_file(change.file)
     for switch, _ in plan.switch:

@@ -58,9 +58,14 @@ class Instance:
         return self.supervised and self.state == "started"
 
 
-def parse(items: Iterable[Mapping[str, Any]], services: Sequence[str]) -> tuple[Instance, ...]:
-    """The instances that the module was given, in their order; Refused when they cannot be meant."""
-    instances = tuple(_instance(item) for item in items)
+def parse(
+    items: Iterable[Mapping[str, Any]], services: Sequence[str], *, users_follow: bool = False
+) -> tuple[Instance, ...]:
+    """The instances that the module was given, in their order; Refused when they cannot be meant.
+
+    With `users_follow` their users may be still to be made.
+    """
+    instances = tuple(_instance(item, users_follow) for item in items)
     for instance in instances:
         if instance.service not in services:
             raise Refused(
@@ -71,7 +76,7 @@ def parse(items: Iterable[Mapping[str, Any]], services: Sequence[str]) -> tuple[
     return instances
 
 
-def _instance(item: Mapping[str, Any]) -> Instance:
+def _instance(item: Mapping[str, Any], users_follow: bool) -> Instance:
     name = str(item["name"])
     if not NAME.fullmatch(name):
         raise Refused(f"{name!r} names no instance; write <component>@<slot> in lower case, as in fincoll@stable")
@@ -90,7 +95,7 @@ def _instance(item: Mapping[str, Any]) -> Instance:
         address=str(item["address"]),
         port=item["port"],
         port_variable=item["port_variable"],
-        user=account(item["user"], f"instance {name}") if item["user"] else None,
+        user=account(item["user"], f"instance {name}", follows=users_follow) if item["user"] else None,
         stop_signal=str(item["stop_signal"]),
         stop_wait=int(item["stop_wait"]),
         state=str(item["state"]),

@@ -35,13 +35,17 @@ class Host:
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps in the order of the fields; empty when the host is as asked for."""
+    """Steps in the order of the fields; empty when the host is as asked for.
+
+    `trees` are those of `remove` that go with all they hold.
+    """
 
     directories: tuple[Directory, ...] = ()
     end: tuple[Leftover, ...] = ()
     stop_daemon: str = ""
     retire: tuple[str, ...] = ()
     remove: tuple[Path, ...] = ()
+    trees: frozenset[Path] = frozenset()
     write: tuple[FileChange, ...] = ()
     switch: tuple[tuple[Switch, str], ...] = ()
     start_daemon: str = ""
@@ -60,7 +64,7 @@ class Plan:
             *(f"end {leftover.name}, pid {leftover.pid}, which nothing supervises" for leftover in self.end),
             *([self.stop_daemon] if self.stop_daemon else []),
             *(f"stop and forget {name}" for name in self.retire),
-            *(f"remove {path}" for path in self.remove),
+            *(f"remove {path}{' with all it holds' if path in self.trees else ''}" for path in self.remove),
             *(f"write {change.file.path}" for change in self.write),
             *(
                 f"switch {switch.path.name} from {before or 'nothing'} to {switch.version}"

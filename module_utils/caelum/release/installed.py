@@ -37,6 +37,10 @@ class Host:
         """Where a release lives."""
         return service_root(self.prefix, service) / "releases" / version
 
+    def has(self, service: str, version: str) -> bool:
+        """Whether a release is wholly here."""
+        return (self.release(service, version) / manifest.NAME).is_file()
+
     @property
     def cache(self) -> Path:
         """On the file system of the releases, so that they share files with uv's cache by hard links."""
@@ -49,11 +53,19 @@ class Host:
 
 @dataclass(frozen=True)
 class Offer:
-    """Where releases come from: a store, the key that vouches for it (PEM or path), and whether one may be replaced."""
+    """Where releases come from: a store, the key that vouches for it (PEM or path), and whether one may be replaced.
+
+    `may_be_built` says that a release which the store lacks will be built before the plan is applied.
+    """
 
     store: Store
     public_key: str
     rebuild: bool = False
+    may_be_built: bool = False
+
+    def awaited(self, service: str, version: str) -> bool:
+        """Whether the release is still to be built."""
+        return self.may_be_built and self.store.manifest_bytes(service, version) is None
 
 
 @dataclass(frozen=True)
@@ -129,15 +141,16 @@ class Install:
 def plan_installs(wanted: Sequence[tuple[str, str]], offer: Offer, host: Host, progress: Progress) -> list[Install]:
     """What has to be installed so that each (service, version) is there; those that are stay untouched.
 
-    A release that is installed needs no store. Refused, before anything changes, when one is unknown, unsigned,
-    corrupted, for another kind of host, too big, or installed with other content.
+    A release that is installed needs no store, and one that is awaited is in no plan. Refused, before anything
+    changes, when one is unknown, unsigned, corrupted, for another kind of host, too big, or installed with other
+    content.
     """
     found: list[Install] = []
     for service, version in wanted:
         versions.parse(version)
         installed = _read(host.release(service, version) / manifest.NAME)
         stored = offer.store.manifest_bytes(service, version)
-        if installed is not None and stored in {None, installed}:
+        if (installed is not None and stored in {None, installed}) or offer.awaited(service, version):
             continue
         made = offer.store.verified(service, version, signing.public_pem(offer.public_key))
         if installed is not None and not offer.rebuild:

@@ -32,25 +32,34 @@ def superfluous(known: Collection[str], keep: int, protected: Collection[str]) -
     return [version for version in newest_first(list(known))[keep:] if version not in protected]
 
 
-def plan_prune(store: Store | None, prefix: Path | None, keep: int, protect: Sequence[str]) -> list[Removal]:
-    """What to remove from the store and from the host, of each service; entries of `protect` are v1.2.0 or pim/v1.2.0.
+@dataclass(frozen=True)
+class Keep:
+    """What stays: the `newest` so many of each service, and what `protect` names as v1.2.0 or pim/v1.2.0."""
+
+    newest: int
+    protect: Sequence[str] = ()
+
+
+def plan_prune(store: Store | None, prefix: Path | None, keep: Keep, only: Collection[str] = ()) -> list[Removal]:
+    """What to remove from the store and from the host, of the services `only`, of every service if it is empty.
 
     What a slot of this host points to is protected in both places.
     """
     opt = prefix / "opt/caelum" if prefix else None
-    on_host = (
-        sorted(path.name for path in opt.iterdir() if (path / "releases").is_dir()) if opt and opt.is_dir() else []
-    )
+    on_host = {path.name for path in opt.iterdir() if (path / "releases").is_dir()} if opt and opt.is_dir() else set()
+    known = on_host | set(store.services() if store else [])
     found: list[Removal] = []
-    for service in sorted({*on_host, *(store.services() if store else [])}):
+    for service in sorted(known & set(only) if only else known):
         root = opt / service if opt else None
-        kept = {name.removeprefix(f"{service}/") for name in protect} | set((slots_of(root) if root else {}).values())
+        slots = slots_of(root) if root else {}
+        kept = {name.removeprefix(f"{service}/") for name in keep.protect} | set(slots.values())
         if root is not None:
             installed = complete_releases(root / "releases")
-            found += [Removal(root / "releases" / version) for version in superfluous(installed, keep, kept)]
+            found += [Removal(root / "releases" / version) for version in superfluous(installed, keep.newest, kept)]
             found += [Removal(path) for path in _left_overs(root / "releases")]
         if store is not None:
-            found += [Removal(store.folder(service, old)) for old in superfluous(store.versions(service), keep, kept)]
+            old = superfluous(store.versions(service), keep.newest, kept)
+            found += [Removal(store.folder(service, version)) for version in old]
     return found
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from .. import versions
 from ..errors import Refused
 from ..progress import Progress
 from ..slots import complete_releases, service_root, slots_of
@@ -18,7 +19,7 @@ from .build import AUTO, Request, Rules, Survey, Wanted, survey
 from .installed import Host, Install, Offer, plan_installs
 from .manifest import Manifest
 from .pool import Pool
-from .prune import plan_prune
+from .prune import Keep, plan_prune
 from .sources import Checkout
 from .store import Store
 
@@ -49,21 +50,35 @@ def built(params: Params, check_mode: bool) -> dict[str, Any]:
 
 
 def installed(params: Params, check_mode: bool) -> dict[str, Any]:
-    """Install on the host what it lacks."""
+    """Install on the host what it lacks; check mode may tell of releases that are still to be built."""
     wanted = [(entry["name"], entry["version"]) for entry in _services(params)]
     python, base = target.ask(Path(params["python"] or sys.executable))
     host = Host(Path(params["prefix"]), base, python, _uv(params["uv"]))
-    offer = Offer(Store(Path(params["store"])), params["public_key"], params["rebuild"])
+    may_be_built = check_mode and params["may_be_built"]
+    offer = Offer(Store(Path(params["store"])), params["public_key"], params["rebuild"], may_be_built)
     installs = plan_installs(wanted, offer, host, _progress(params))
     pending = {(one.manifest.service, one.manifest.version): one for one in installs}
     if not check_mode:
         for install in installs:
             install.apply()
-    after = "".join(f"{service} {version}\n" for service, version in wanted)
+    awaited = [key for key in wanted if not host.has(*key) and offer.awaited(*key)]
+    unchanged = [key for key in wanted if key not in pending and key not in awaited]
     return {
-        "changed": bool(installs),
-        "releases": [_installed_entry(host, key, pending.get(key)) for key in wanted],
-        "diff": {"before": "".join(f"{s} {v}\n" for s, v in wanted if (s, v) not in pending), "after": after},
+        "changed": bool(installs or awaited),
+        "releases": [
+            _awaited_entry(key) if key in awaited else _installed_entry(host, key, pending.get(key)) for key in wanted
+        ],
+        "diff": {
+            "before": "".join(f"{service} {version}\n" for service, version in unchanged),
+            "after": "".join(
+                f"{key[0]} {key[1]}{' (after it is built)' if key in awaited else ''}\n" for key in wanted
+            ),
+        },
+        "warnings": [
+            f"release {version} of {service} is not in the store {offer.store.path} yet; would install it after it is "
+            "built, provided that it can be"
+            for service, version in awaited
+        ],
     }
 
 
@@ -91,12 +106,14 @@ def listed(params: Params, check_mode: bool) -> dict[str, Any]:
 
 
 def pruned(params: Params, check_mode: bool) -> dict[str, Any]:
-    """Remove old releases."""
+    """Remove old releases, of the services named or of all; the versions given with the names stay."""
     if params["keep"] < 1:
         raise Refused(f"keep={params['keep']} would remove every release; give 1 or more")
     store = Store(Path(params["store"])) if params["store"] else None
     prefix = Path(params["prefix"]) if params["prefix"] else None
-    removals = plan_prune(store, prefix, params["keep"], params["protect"])
+    named = [(entry["name"], str(versions.parse(entry["version"]))) for entry in _services(params)]
+    keep = Keep(params["keep"], [*params["protect"], *(f"{service}/{version}" for service, version in named)])
+    removals = plan_prune(store, prefix, keep, {service for service, _ in named})
     if not check_mode:
         for removal in removals:
             removal.apply()
@@ -159,7 +176,7 @@ def _build_entries(found: Survey, made: Iterable[Manifest], store: Store) -> dic
         entries[stored.service, stored.version] = _entry(stored, folder, False)
     for wanted in found.missing:
         key = (wanted.request.service, wanted.request.version)
-        entries.setdefault(key, {"service": key[0], "version": key[1], "changed": True})
+        entries.setdefault(key, _awaited_entry(key))
     return entries
 
 
@@ -176,6 +193,11 @@ def _entry(made: Manifest, folder: Path, changed: bool) -> dict[str, Any]:
         "manifest_sha256": manifest.sha256(made.to_bytes()),
         "path": str(folder),
     }
+
+
+def _awaited_entry(key: tuple[str, str]) -> dict[str, Any]:
+    """What can be said of a release that is still to be built."""
+    return {"service": key[0], "version": key[1], "changed": True}
 
 
 def _installed_entry(host: Host, key: tuple[str, str], install: Install | None) -> dict[str, Any]:

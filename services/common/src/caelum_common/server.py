@@ -42,8 +42,8 @@ def run(app_factory: Callable[[], FastAPI], *, host: str, port: int, setting: st
     """Serve what `app_factory` makes on host:port until SIGTERM or SIGINT; never returns.
 
     On a signal it stops accepting, answers for half a second what is already connected, then closes; at most 3 s in
-    all. Exit code 0 after a stop, 78 for CannotStart (raised by the factory), 1 where the port is taken; `setting`
-    names the setting that moves the port.
+    all. Exit code 0 after a stop, 78 where the factory raises CannotStart or the port can't be had: starting again
+    would help with neither. `setting` names the setting that moves the port.
     """
     with starting():
         listener = _bind(host, port, setting)
@@ -67,9 +67,8 @@ def _bind(host: str, port: int, setting: str) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         why = "is in use" if error.errno == errno.EADDRINUSE else f"can't be had ({error.strerror})"
-        line = f"cannot start: port {port} on {host} {why}; stop what holds it or change {setting}"
-        print(line, file=sys.stderr, flush=True)
-        raise SystemExit(1) from None
+        listener.close()
+        raise CannotStart(f"port {port} on {host} {why}; stop what holds it or change {setting}") from None
     return listener
 
 

@@ -100,7 +100,8 @@ class Run:
         """Rows of this step: each epoch is a permutation of its own."""
         rows, batch = self.task.train, min(self.task.preset.recipe.batch, len(self.task.train))
         epoch, place = divmod(self.step, len(rows) // batch)
-        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(self.seed * 1_000_003 + epoch))
+        chance = torch.Generator("cpu").manual_seed(self.seed * 1_000_003 + epoch)
+        order = torch.randperm(len(rows), generator=chance, device="cpu")
         batch_rows: Ints = rows[order[place * batch : (place + 1) * batch].numpy()]
         return batch_rows
 

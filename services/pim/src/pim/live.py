@@ -30,6 +30,7 @@ class Fresh(Generic[T]):
         self._until = 0.0
 
     async def get(self) -> T:
+        """The value, at most `max_age_s` old; raises what asking for it raises."""
         async with self._turn:
             if self._value is None or time.monotonic() >= self._until:
                 self._value = await self._ask()

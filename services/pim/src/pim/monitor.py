@@ -31,6 +31,7 @@ class Monitor:
         self._database_away = False
 
     async def run(self) -> None:
+        """Do every duty at its own interval (settings, in s) until cancelled."""
         settings = self._settings
         async with asyncio.TaskGroup() as duties:
             duties.create_task(self._regularly(settings.heartbeat_interval_s, self.beat))

@@ -29,6 +29,7 @@ class Pulse:
             await asyncio.sleep(EVERY_S)
 
     async def look(self) -> None:
+        """Ask the database once for the worker's last heartbeat (age in s); a database that is away is a fact too."""
         try:
             self._facts = {"database": "ok", "worker": worker(await store.last_beat(self._db, "pim-worker"))}
         except DatabaseGone as gone:

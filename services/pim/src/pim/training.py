@@ -41,6 +41,7 @@ def read(folder: Path | None, now: datetime) -> list[Training]:
 
 
 def parse(host: str, report: dict[str, Any], now: datetime) -> Training:
+    """A progress file's document, `stalled` when SILENT has passed. Raises KeyError, TypeError and ValueError."""
     status = str(report["status"])
     updated = datetime.fromisoformat(report["updated_at"])
     if status == "training" and now - updated > SILENT:

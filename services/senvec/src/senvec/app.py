@@ -34,7 +34,8 @@ def _aggregator(settings: SenvecSettings, known: SampleMarket) -> FastAPI:
 
     # Each call's own deadline holds; certificates are loaded only where an address needs them.
     secure = any(url.startswith("https:") for url in settings.senvec_upstreams.values())
-    client = httpx.AsyncClient(timeout=None, verify=secure)  # noqa: S113
+    # A proxy is for the way out, not for a neighbour.
+    client = httpx.AsyncClient(timeout=None, verify=secure, trust_env=False)  # noqa: S113
     upstreams = [Upstream(name, settings.senvec_upstreams[name], client) for name in schema().groups]
     answers = Aggregator(upstreams, known.source, settings.senvec_timeout_ms / 1000)
 

@@ -49,6 +49,7 @@ class Board:
         self._deployments = Fresh(self._ask_deployments, HISTORY_AGE_S)
 
     async def view(self) -> View:
+        """The newest state: services and history at most 2 s old, predictions at most 5 s."""
         observed, predicted, deployments = await asyncio.gather(
             self._observed.get(), self._outlook.get(), self._deployments.get()
         )

@@ -18,6 +18,7 @@ PRIMARY_HORIZON = 5
 
 
 def header(view: View) -> str:
+    """The name, where this is, and the worst state of FinColl, SenVec and PIM, as HTML."""
     overall = health.overall(view.observed.fincoll.status, health.senvec_status(view.observed.senvec))
     if overall == "healthy":
         overall = _pim_status(view)
@@ -29,6 +30,7 @@ def header(view: View) -> str:
 
 
 def services(view: View) -> str:
+    """A card each for FinColl, SenVec, FinVec and PIM, response times in ms, as HTML."""
     document = view.observed.document()["services"]
     cards = [
         _fincoll(view.observed.fincoll, view.at),
@@ -40,6 +42,7 @@ def services(view: View) -> str:
 
 
 def predictions(view: View) -> str:
+    """A chart per symbol of the watchlist, changes in per cent, or why there are none, as HTML."""
     if isinstance(view.outlook, FinCollUnavailable):
         return (
             '<h2>Predictions</h2><div class="empty bad"><b>FinColl unavailable</b>'
@@ -55,6 +58,7 @@ def predictions(view: View) -> str:
 
 
 def deployments(view: View) -> str:
+    """The newest deployments, a table row each with times in UTC, or why there are none, as HTML."""
     if isinstance(view.deployments, DatabaseGone):
         return (
             '<h2>Deployments</h2><div class="empty bad"><b>History unavailable</b>'

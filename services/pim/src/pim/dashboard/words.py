@@ -25,6 +25,7 @@ def text(value: object) -> str:
 
 
 def price(value: float) -> str:
+    """A price in the currency it came in: thousands apart, two decimals."""
     return f"{value:,.2f}"
 
 
@@ -34,6 +35,7 @@ def percent(fraction: float) -> str:
 
 
 def day(value: date) -> str:
+    """A date as `3 Jun 2025`."""
     return f"{value.day} {value:%b %Y}"
 
 
@@ -63,10 +65,12 @@ def clock(value: datetime | str | None, now: datetime) -> str:
 
 
 def milliseconds(value: int | None) -> str:
+    """A span given in ms, with its unit; a dash for None."""
     return NONE if value is None else f"{value} ms"
 
 
 def lasted(span: timedelta) -> str:
+    """A span in its two largest units, to the second below an hour; a negative one counts as 0 s."""
     seconds = max(round(span.total_seconds()), 0)
     if seconds < 60:
         return f"{seconds} s"
