@@ -3,42 +3,63 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 VERSION ?=
 INVENTORY ?= local
+SERVICE ?=
 COMPONENT ?= *
 JOB ?= llm1-tech
 ARGS ?=
-# The same folder that inventory/local uses; the contract test holds the two together.
-ROOT_PREFIX := /opt/caelum-$(shell printf %s "$(CURDIR)" | sha256sum | cut -c1-8)
-PREFIX ?= $(if $(filter 0,$(shell id -u)),$(ROOT_PREFIX),$(CURDIR)/.caelum)
-PLAYBOOK = .venv/bin/ansible-playbook -i inventory/$(INVENTORY)
-FOLDERS = $(if $(filter local,$(INVENTORY)),-e caelum_prefix=$(PREFIX))
+# Folder of a deployment other than the checkout's own: empty, or absolute after the check below.
+PREFIX ?=
 
-.PHONY: help deploy down status logs clean train topology venv venv-dev test test-fast lint docs docs-check locks
+ODD := $(shell case '$(subst ','\'',$(PREFIX))' in (*[!A-Za-z0-9._/+-]*) echo odd;; esac)
+# Empty on the command line is an unset variable of the caller, and `make clean` would take the first deployment.
+EMPTY := $(if $(PREFIX),,$(filter command,$(origin PREFIX)))
+ifneq ($(ODD)$(EMPTY)$(filter /,$(abspath $(PREFIX))),)
+$(error PREFIX='$(PREFIX)' cannot hold a deployment; give a folder of letters, digits and ./_+- such as /tmp/second)
+endif
+override PREFIX := $(abspath $(PREFIX))
+FOLDER := $(or $(PREFIX),$(shell tools/prefix.sh))
+PLAYBOOK = .venv/bin/ansible-playbook -i 'inventory/$(INVENTORY)'$(if $(PREFIX), -e caelum_prefix=$(PREFIX))
+# Ansible reads no ansible.cfg by itself from a folder that everybody may write to.
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+
+.PHONY: help deploy abort down status memory logs clean train topology venv venv-dev test test-fast lint docs docs-check locks
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 deploy: venv ## Deploy a version: make deploy VERSION=v1.1.0 [INVENTORY=local] [ARGS='-e caelum_port_base=20000']
 	@[ -n "$(VERSION)" ] || { echo "name the version: make deploy VERSION=v1.1.0"; exit 2; }
-	$(PLAYBOOK) deploy.yml -e version=$(VERSION) $(ARGS)
+	$(PLAYBOOK) deploy.yml -e 'version=$(VERSION)' $(ARGS)
+
+abort: venv ## End a deployment that was left open: make abort SERVICE=fincoll
+	@[ -n "$(SERVICE)" ] || { echo "name the service whose deployment is to be ended: make abort SERVICE=fincoll"; exit 2; }
+	$(PLAYBOOK) abort.yml -e 'service=$(SERVICE)' $(ARGS)
 
 down: venv ## Stop everything; data, releases and models stay
 	@$(PLAYBOOK) playbooks/stop.yml $(ARGS)
 
 status: venv ## Show what runs, from PIM's own view
-	@.venv/bin/python tools/status.py $(PREFIX)
+	@.venv/bin/python tools/status.py '$(FOLDER)'
+
+memory: venv ## Show the memory of every component
+	@.venv/bin/python tools/memory.py '$(FOLDER)'
 
 logs: ## Follow a component's log: make logs COMPONENT=fincoll
-	@tools/logs.sh $(PREFIX) '$(COMPONENT)'
+	@tools/logs.sh '$(FOLDER)' '$(COMPONENT)'
 
-clean: ## Stop everything and remove it with all data and environments
-	@[ ! -x .venv/bin/ansible-playbook ] || $(PLAYBOOK) playbooks/remove.yml $(ARGS)
-	@rm -rf .venv .venv-dev .cache .caelum .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+# Whether there is anything for the playbook to remove: another inventory, or a place named in ARGS, is for it to say.
+# The environments serve every deployment of the checkout, so only a plain `make clean` removes them.
+DEPLOYED = $(or $(filter-out local,$(INVENTORY)),$(ARGS),$(shell [ ! -e '$(FOLDER)' ] || echo yes))
+
+clean: $(if $(DEPLOYED),venv) ## Stop everything and remove it with all data, and the environments; with PREFIX=/… that deployment alone
+	$(if $(DEPLOYED),@$(PLAYBOOK) playbooks/remove.yml $(ARGS))
+	$(if $(PREFIX)$(ARGS)$(filter-out local,$(INVENTORY)),,@rm -rf .venv .venv-dev .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache)
 
 train: venv ## Train a job by hand with the deployed FinVec: make train JOB=llm1-tech
-	@PYTHON=$(PREFIX)/opt/caelum/finvec/slots/finvec-train@llm1/bin/python services/finvec/train_production.py --job $(JOB) $(ARGS)
+	@CAELUM_PREFIX='$(FOLDER)' .venv/bin/python services/finvec/train_production.py --job '$(JOB)' $(ARGS)
 
 topology: venv ## Show what an inventory would run where, without reaching its hosts
-	@$(PLAYBOOK) playbooks/topology.yml -e version=$(or $(VERSION),v0.0.0) $(ARGS)
+	@$(PLAYBOOK) playbooks/topology.yml -e 'version=$(or $(VERSION),v0.0.0)' $(ARGS)
 
 venv: ## Make the controller's environment
 	@tools/environment.sh .venv locks/controller.txt

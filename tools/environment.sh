@@ -1,22 +1,68 @@
 #!/usr/bin/env bash
-# Makes a virtual environment from locks, anew whenever a lock or the interpreter changes.
+# Makes a virtual environment from locks, anew whenever a lock, the interpreter or the checkout's place changes.
 # Usage: tools/environment.sh FOLDER LOCK...     (a path file makes the services importable when LOCK holds dev.txt)
+# The old environment stays until its successor is whole. Where .venv has uv, pip only downloads, since its settings say
+# from where, and uv installs, since it takes seconds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=$1; shift
+wheels=.cache/wheels
+old=.cache/old$folder
 python=$(tools/find-python.sh)
-wanted=$({ echo "$python"; "$python" -V; cat "$@"; } | sha256sum)
+wanted=$({ echo "$PWD" "$python"; "$python" -V; cat "$@"; } | sha256sum)
+mkdir -p "$wheels"
+exec 9<tools/environment.sh
+flock 9 # two makes at once: the second finds the work done
+[ ! -d "$old" ] || { rm -rf "$folder"; mv "$old" "$folder"; } # an earlier run was killed
 [ "$(cat "$folder/.made-from" 2>/dev/null)" != "$wanted" ] || exit 0
 
 requirements=()
 for lock in "$@"; do requirements+=(--requirement "$lock"); done
 echo "preparing $folder from $* …"
 start=$SECONDS
-rm -rf "$folder"
-"$python" -m venv "$folder"
-log=$(mktemp); trap 'rm -f "$log"' EXIT
-if ! "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes "${requirements[@]}" >"$log" 2>&1; then
-  cat "$log" >&2
+work=$(mktemp -d)
+made=""
+# shellcheck disable=SC2329 # the trap calls it
+finish() {
+  rm -rf "$work"
+  if [ -z "$made" ] && [ -d "$old" ]; then
+    rm -rf "$folder"
+    mv "$old" "$folder"
+  fi
+}
+trap finish EXIT
+
+download() { # side by side, since most of the time goes into reading index pages
+  local part pid pids=() failed=0
+  awk -v work="$work" -v jobs="$(nproc)" '/^[^ #]/ { skip = seen[$0]++; job = total++ % jobs }
+    /^[^#]/ && !skip { print >(work "/part-" job) }' "$@"
+  for part in "$work"/part-*; do
+    .venv/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+      --require-hashes --dest "$wheels" --requirement "$part" &
+    pids+=($!)
+  done
+  for pid in "${pids[@]}"; do wait "$pid" || failed=1; done
+  return "$failed"
+}
+with_uv() {
+  .venv/bin/uv pip install --quiet --python "$folder/bin/python" --cache-dir .cache/uv --offline --no-index \
+    --find-links "$wheels" --no-deps --require-hashes "${requirements[@]}"
+}
+with_pip() {
+  "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes "${requirements[@]}"
+}
+install() {
+  [ ! -d "$folder" ] || mv "$folder" "$old"
+  "$python" -m venv "$folder" || return
+  if [ "$folder" = .venv ]; then
+    with_pip
+  else
+    with_uv 2>/dev/null || { download "$@" && with_uv; }
+  fi
+}
+
+if ! install "$@" >"$work/log" 2>&1; then
+  cat "$work/log" >&2
   echo "could not install $*: see the lines above; a package index must be reachable (pip's own settings apply: PIP_INDEX_URL, pip.conf)" >&2
   exit 1
 fi
@@ -25,4 +71,6 @@ if [[ " $* " == *dev.txt* ]]; then
   printf '%s\n' "$PWD"/services/*/src >"$site/caelum.pth"
 fi
 echo "$wanted" >"$folder/.made-from"
+made=yes
+rm -rf "$old"
 echo "prepared $folder in $((SECONDS - start)) s"

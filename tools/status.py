@@ -25,8 +25,9 @@ def main(prefix: Path) -> int:
         print(f"nothing is deployed under {prefix}; deploy with: make deploy VERSION=v1.1.0", file=sys.stderr)
         return 2
     url = f"http://127.0.0.1:{port_of(env_file)}/api/system/health"
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy knows no 127.0.0.1 of ours
     try:
-        with urllib.request.urlopen(url, timeout=20) as answer:
+        with direct.open(url, timeout=20) as answer:
             health = json.load(answer)
     except (urllib.error.URLError, OSError) as error:
         print(f"PIM does not answer at {url}: {error}; read its log: make logs COMPONENT=pim-web", file=sys.stderr)

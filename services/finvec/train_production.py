@@ -5,9 +5,9 @@ Runs FinVec from this interpreter where it is installed, else from the release t
 with the settings of that deployment.
 """
 
-import hashlib
 import importlib.util
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,27 +15,23 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 INSTANCE = "finvec-train@llm1"
 
 
-def prefixes() -> list[Path]:
-    """Where a deployment of this checkout may be: what CAELUM_PREFIX says, or the `local` inventory's two places."""
-    if os.environ.get("CAELUM_PREFIX"):
-        return [Path(os.environ["CAELUM_PREFIX"])]
-    named = hashlib.sha256(str(CHECKOUT).encode()).hexdigest()[:8]
-    return [CHECKOUT / ".caelum", Path(f"/opt/caelum-{named}")]
+def prefix() -> Path:
+    """Where the deployment of this checkout is: what CAELUM_PREFIX says, or where `make deploy` puts it."""
+    named = os.environ.get("CAELUM_PREFIX")
+    return Path(named or subprocess.check_output([CHECKOUT / "tools/prefix.sh"], text=True).strip())  # noqa: S603
 
 
 def main() -> int:
     """Replaces this process by the training; returns only when it can't."""
-    places = prefixes()
-    settings = [prefix / "etc/caelum" / f"{INSTANCE}.env" for prefix in places]
-    for file in filter(Path.is_file, settings):
-        os.environ.setdefault("CAELUM_ENV_FILE", str(file))
-    pythons = [prefix / "opt/caelum/finvec/slots" / INSTANCE / "bin/python" for prefix in places]
+    place = prefix()
+    settings = place / "etc/caelum" / f"{INSTANCE}.env"
+    if settings.is_file():
+        os.environ.setdefault("CAELUM_ENV_FILE", str(settings))
+    python = place / "opt/caelum/finvec/slots" / INSTANCE / "bin/python"
     if importlib.util.find_spec("finvec"):
-        pythons = [Path(sys.executable)]
-    python = next(filter(Path.is_file, pythons), None)
-    if python is None:
-        looked = " or ".join(map(str, places))
-        print(f"finvec: not installed in this Python nor deployed under {looked}; run `make deploy`", file=sys.stderr)
+        python = Path(sys.executable)
+    if not python.is_file():
+        print(f"finvec: not installed in this Python nor deployed under {place}; run `make deploy`", file=sys.stderr)
         return 78
     return os.execv(python, [str(python), "-m", "finvec.train", *sys.argv[1:]])  # noqa: S606 - ours, no shell
 

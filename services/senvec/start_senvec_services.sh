@@ -2,7 +2,7 @@
 # Runs SenVec's five services in the foreground, and the replay server that feeds the sample; Ctrl-C stops them all.
 #
 #   PYTHON            the Python to run them with (else the active virtual environment's, else the deployed release's)
-#   CAELUM_PREFIX     where a deploy put things (else .caelum of this checkout)
+#   CAELUM_PREFIX     where a deploy put things (else where `make deploy` puts them)
 #   CAELUM_PORT_BASE  added to every port (0)
 #   CAELUM_DATA       sample (the default) or live; the sample's news come from the replay server
 set -euo pipefail
@@ -22,7 +22,7 @@ refuse() {
 }
 
 find_python() {
-  local released="${CAELUM_PREFIX:-$checkout/.caelum}/opt/caelum/senvec/slots/aggregator@stable/bin/python"
+  local released="${CAELUM_PREFIX:-$("$checkout/tools/prefix.sh")}/opt/caelum/senvec/slots/aggregator@stable/bin/python"
   if [[ -n ${PYTHON:-} ]]; then
     echo "$PYTHON"
   elif [[ -n ${VIRTUAL_ENV:-} ]] && "$VIRTUAL_ENV/bin/python" -c 'import senvec' 2>/dev/null; then

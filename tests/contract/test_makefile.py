@@ -1,0 +1,193 @@
+"""What `make` runs, as it would type it, and what the tools behind it promise."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import zipfile
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PLAYBOOKS = {
+    "deploy VERSION=v1.1.0": "deploy.yml -e 'version=v1.1.0'",
+    "abort SERVICE=fincoll": "abort.yml -e 'service=fincoll'",
+    "down": "playbooks/stop.yml",
+    "topology": "playbooks/topology.yml",
+}
+
+
+def bare(**more: str) -> dict[str, str]:
+    """An environment in which no outer make's settings are left."""
+    return {"PATH": os.environ["PATH"], **more}
+
+
+def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = ["make", "--no-print-directory", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=bare(**environment), check=False, capture_output=True, text=True, timeout=60
+    )
+
+
+def rendered(*arguments: str, **environment: str) -> str:
+    """The commands that make would run."""
+    done = make("-n", *arguments, **environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def line(output: str, word: str) -> str:
+    (found,) = [text for text in output.splitlines() if word in text]
+    return found
+
+
+def test_make_alone_lists_every_target() -> None:
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert phony is not None
+    assert [row.split()[0] for row in make().stdout.splitlines()] == phony.group(1).split()
+
+
+@pytest.mark.parametrize("target", PLAYBOOKS)
+def test_every_playbook_gets_the_prefix_that_was_given_and_the_further_arguments(target: str) -> None:
+    plain = line(rendered(*target.split(), "ARGS=-e x=1"), "ansible-playbook")
+    assert plain.startswith(f".venv/bin/ansible-playbook -i 'inventory/local' {PLAYBOOKS[target]} "), (
+        "no prefix of its own"
+    )
+    assert plain.endswith(" -e x=1")
+    for given in (rendered(*target.split(), "PREFIX=/srv/b"), rendered(*target.split(), PREFIX="/srv/b")):
+        assert " -e caelum_prefix=/srv/b " in line(given, "ansible-playbook")
+    production = line(rendered(*target.split(), "INVENTORY=production"), "ansible-playbook")
+    assert " -i 'inventory/production' " in production
+
+
+def test_a_relative_prefix_is_the_folder_that_the_caller_sees() -> None:
+    assert f" -e caelum_prefix={ROOT}/second " in rendered("down", "PREFIX=second/")
+
+
+@pytest.mark.parametrize("prefix", ["/srv/with space", "/srv/it's", "/srv/$$(id)", "/", "/srv/..", "a;b", "", " "])
+def test_a_prefix_that_cannot_work_is_refused_in_one_line(prefix: str) -> None:
+    refused = make("-n", "down", f"PREFIX={prefix}")
+    assert refused.returncode != 0
+    assert refused.stdout == ""
+    assert re.fullmatch(r"Makefile:\d+: \*\*\* PREFIX=.* give a folder .*\n", refused.stderr)
+
+
+def test_status_logs_and_training_look_where_the_prefix_says() -> None:
+    default = subprocess.check_output([ROOT / "tools/prefix.sh"], text=True).strip()
+    for given, folder in (((), default), (("PREFIX=/srv/b",), "/srv/b")):
+        assert f"tools/status.py '{folder}'" in rendered("status", *given)
+        assert f"tools/logs.sh '{folder}' 'fincoll'" in rendered("logs", "COMPONENT=fincoll", *given)
+        assert line(rendered("train", *given), "train_production").startswith(f"CAELUM_PREFIX='{folder}' ")
+
+
+def test_clean_removes_a_deployment_by_its_playbook_alone_and_shared_folders_only_when_plain(tmp_path: Path) -> None:
+    second = rendered("clean", f"PREFIX={tmp_path}")
+    assert "tools/environment.sh .venv " in second, "the playbook needs an environment, also when it is gone"
+    assert line(second, "remove.yml").endswith(f"-e caelum_prefix={tmp_path} playbooks/remove.yml ")
+    assert "rm -rf" not in second
+    assert "rm -rf" not in rendered("clean", "INVENTORY=production")
+    assert "rm -rf" not in rendered("clean", "ARGS=-e caelum_prefix=/srv/b")
+    plain = line(rendered("clean"), "rm -rf")
+    assert {".venv", ".venv-dev", ".cache"} < set(plain.split())
+    assert ".caelum" not in plain, "what a deployment holds is for its playbook to stop and remove"
+
+
+def test_clean_makes_no_environment_where_nothing_is_deployed() -> None:
+    assert "environment.sh" not in rendered("clean", "PREFIX=/nonexistent/caelum")
+
+
+def test_ansible_reads_this_checkouts_settings_however_open_its_folder_is() -> None:
+    shown = make("--eval", "show:; @echo $$ANSIBLE_CONFIG", "show", ANSIBLE_CONFIG="/elsewhere")
+    assert shown.stdout == f"{ROOT}/ansible.cfg\n"
+
+
+class Health(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"status": "healthy"}')
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_status_asks_pim_and_no_proxy(tmp_path: Path) -> None:
+    server = HTTPServer(("127.0.0.1", 0), Health)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    settings = tmp_path / "etc/caelum/pim-web@stable.env"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(f"PIM_PORT={server.server_port}\n")
+    try:
+        done = subprocess.run(
+            [sys.executable, ROOT / "tools/status.py", tmp_path],
+            env=bare(http_proxy="http://127.0.0.1:9"), check=False, capture_output=True, text=True,
+        )  # fmt: skip
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout with the tools alone."""
+    shutil.copytree(ROOT / "tools", tmp_path / "tools")
+    (tmp_path / "locks").mkdir()
+    return tmp_path
+
+
+def offline(**more: str) -> dict[str, str]:
+    return bare(PIP_NO_INDEX="1", PIP_CONFIG_FILE=os.devnull, PYTHON=sys.executable, **more)
+
+
+def test_an_environment_stays_until_its_successor_is_whole(checkout: Path) -> None:
+    kept = checkout / ".venv/kept"
+    kept.parent.mkdir()
+    kept.touch()
+    (checkout / "lock.txt").write_text(f"nonesuch==1 --hash=sha256:{'0' * 64}\n")
+    failed = subprocess.run(
+        ["tools/environment.sh", ".venv", "lock.txt"],
+        cwd=checkout, env=offline(), check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1].startswith("could not install lock.txt")
+    assert [path.name for path in kept.parent.iterdir()] == ["kept"]
+
+
+def torch_wheel(folder: Path) -> str:
+    """A wheel that says it is torch==9.9+cpu; its sha256."""
+    folder.mkdir()
+    file = folder / "torch-9.9+cpu-py3-none-any.whl"
+    with zipfile.ZipFile(file, "w") as wheel:
+        wheel.writestr("torch-9.9+cpu.dist-info/METADATA", "Metadata-Version: 2.1\nName: torch\nVersion: 9.9+cpu\n")
+        wheel.writestr("torch-9.9+cpu.dist-info/WHEEL", "Wheel-Version: 1.0\n")
+        wheel.writestr("torch-9.9+cpu.dist-info/RECORD", "")
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def variant(checkout: Path, links: Path) -> str:
+    command = ["tools/variant.sh", str(Path(sys.executable).parents[1])]
+    environment = offline(PIP_FIND_LINKS=str(links))
+    return subprocess.check_output(command, cwd=checkout, env=environment, text=True).strip()
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the CPU lock is for Python 3.11")
+def test_the_build_of_torch_is_chosen_once_for_a_lock_and_its_wheel_kept(checkout: Path, tmp_path: Path) -> None:
+    links, lock = tmp_path / "links", checkout / "locks/finvec-cpu.txt"
+    digest = torch_wheel(links)
+    lock.write_text(f"rich==1\ntorch==9.9+cpu \\\n    --hash=sha256:{digest}\ntyping==1\n")
+    assert variant(checkout, links) == "locks/finvec-cpu.txt"
+    assert [path.name for path in (checkout / ".cache/wheels").iterdir()] == ["torch-9.9+cpu-py3-none-any.whl"]
+    for folder in (links, checkout / ".cache/wheels"):
+        shutil.rmtree(folder)
+    assert variant(checkout, links) == "locks/finvec-cpu.txt", "an index that is away must not change the choice"
+    torch_wheel(links)
+    lock.write_text(lock.read_text().replace(digest, "0" * 64))
+    assert variant(checkout, links) == "locks/finvec-cuda.txt", "a wheel that no hash fits is none"
