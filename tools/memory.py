@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections import Counter
 from pathlib import Path
 
 
@@ -45,10 +44,11 @@ def main(prefix: Path) -> int:
         print(f"nothing runs under {prefix}; deploy with: make deploy VERSION=v1.1.0", file=sys.stderr)
         return 1
     supervisor = int(pidfile.read_text())
-    rows = Counter({"supervisord": pss_mib(supervisor)})
+    rows = {"supervisord": pss_mib(supervisor)}
     for child in children(supervisor):
-        rows[component(child)] += total(child)
-    for name, mib in rows.most_common():
+        name = component(child)
+        rows[name] = rows.get(name, 0.0) + total(child)
+    for name, mib in sorted(rows.items(), key=lambda row: -row[1]):
         print(f"{name:24} {mib:7.1f} MiB")
     print(f"{'all':24} {sum(rows.values()):7.1f} MiB")
     return 0
