@@ -44,21 +44,20 @@ download() { # side by side, since most of the time goes into reading index page
   for pid in "${pids[@]}"; do wait "$pid" || failed=1; done
   return "$failed"
 }
-with_uv() {
-  .venv/bin/uv pip install --quiet --python "$folder/bin/python" --cache-dir .cache/uv --offline --no-index \
+with_uv() { # PYTHON OPTION...
+  .venv/bin/uv pip install --quiet --python "$@" --cache-dir .cache/uv --offline --no-index \
     --find-links "$wheels" --no-deps --require-hashes "${requirements[@]}"
 }
 with_pip() {
   "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes "${requirements[@]}"
 }
 install() {
+  if [ "$folder" != .venv ]; then # all wheels are here before the old environment goes
+    with_uv .venv/bin/python --dry-run --reinstall 2>/dev/null || download "$@" || return
+  fi
   [ ! -d "$folder" ] || mv "$folder" "$old"
   "$python" -m venv "$folder" || return
-  if [ "$folder" = .venv ]; then
-    with_pip
-  else
-    with_uv 2>/dev/null || { download "$@" && with_uv; }
-  fi
+  if [ "$folder" = .venv ]; then with_pip; else with_uv "$folder/bin/python"; fi
 }
 
 if ! install "$@" >"$work/log" 2>&1; then

@@ -29,11 +29,13 @@ def lines(
         rows.append((name.partition("@")[0], name, str(instance["release"]), str(instance["address"]) or "-", shown))
     text = ["", *table(rows), ""]
     if "dashboard" in hints:
+        place = f" PREFIX={hints['prefix']}" if hints.get("prefix") else ""
+        if hints["dashboard"]:
+            text.append(f"dashboard  {hints['dashboard']}/")
         text += [
-            f"dashboard  {hints['dashboard']}",
-            "stop       make down",
-            "logs       make logs COMPONENT=fincoll",
-            "remove     make clean",
+            f"stop       make down{place}",
+            f"logs       make logs COMPONENT=fincoll{place}",
+            f"remove     make clean{place}",
             "",
         ]
     return text

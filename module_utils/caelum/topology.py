@@ -53,6 +53,11 @@ def releases(catalogue: Iterable[Mapping[str, Any]], senvec_versions: Mapping[st
     return wanted + [{**base, "version": version} for version in others if version != base["version"]]
 
 
+def commit_of(built: Iterable[Mapping[str, Any]], service: str) -> str:
+    """Commit that a service's release was built from, as `caelum_release` returned it; empty when it is not known."""
+    return next((str(item["commit"]) for item in built if item["service"] == service and item.get("commit")), "")
+
+
 def changed_components(planned: Iterable[Instance], host: str, every: bool = False) -> list[dict[str, str]]:
     """Components of a plan that would change, or all with `every`, each once, as `caelum_deployment` wants them."""
     names = dict.fromkeys(str(item["name"]).partition("@") for item in planned if every or item["changes"])

@@ -41,6 +41,7 @@ class FilterModule:
         return {
             "caelum_as_root": topology.as_root,
             "caelum_changed_components": topology.changed_components,
+            "caelum_commit_of": topology.commit_of,
             "caelum_controller_pid": topology.controller_pid,
             "caelum_fincoll_instances": topology.fincoll_instances,
             "caelum_local_prefix": topology.local_prefix,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import time
 import urllib.error
 from collections.abc import Iterator
@@ -84,6 +85,8 @@ def test_a_prediction_comes_from_the_bootstrap_champion_with_real_sentiment(live
 def test_the_history_and_the_champion_are_recorded(live: Ecosystem) -> None:
     history = live.get(5000, "/api/deployment/history")["deployments"]
     assert {row["status"] for row in history} == {"success"}
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=support.ROOT, check=True, capture_output=True, text=True)
+    assert {row["git_commit"] for row in history} == {commit.stdout.strip()}
     recorded = {(row["service_name"], row["component"]) for row in history}
     assert recorded >= {("fincoll", "fincoll"), ("senvec", "news"), ("pim", "pim-web"), ("finvec", "finvec-train@llm1")}
     checkpoints = sorted(path.name for path in (live.prefix / "share/checkpoints").iterdir())
@@ -174,6 +177,7 @@ def test_one_service_can_be_deployed_alone(live: Ecosystem) -> None:
     assert run.status == 0, run.output[-4000:]
     after = live.processes()
     assert {name for name in before if before[name] != after[name]} == {"fincoll@stable"}
+    assert live.playbook("deploy.yml", "-e", "version=v1.1.0", "-e", "service=fincoll").status == 0
     refused = live.playbook("deploy.yml", "-e", "version=v1.1.0", "-e", "service=fincol")
     assert refused.status != 0
     assert "there is no service 'fincol'; known: senvec" in refused.output.splitlines()[-1]

@@ -48,16 +48,17 @@ def load(name: str) -> ModuleType:
     return module
 
 
-def run_module(name: str, params: dict[str, Any], *, check: bool = False) -> dict[str, Any]:
+def run_module(which: str | ModuleType, params: dict[str, Any], *, check: bool = False) -> dict[str, Any]:
     """What the module returns for `params`, as Ansible would get it; `failed` is set where it fails.
 
-    `warnings` are texts here. Ansible collects them per process, so those of earlier calls are dropped first.
+    `which` is its name, or the module as `load` gave it. `warnings` are texts here. Ansible collects them per process,
+    so those of earlier calls are dropped first.
     """
     warnings._global_warnings.clear()
     arguments = {**params, "_ansible_check_mode": check, "_ansible_diff": True, "_ansible_verbosity": 0}
     printed = io.StringIO()
     with patch_module_args(arguments), redirect_stdout(printed), suppress(SystemExit):
-        load(name).main()
+        (load(which) if isinstance(which, str) else which).main()
     result: dict[str, Any] = json.loads(printed.getvalue().splitlines()[-1])
     result["warnings"] = [warning["event"]["msg"] for warning in result.get("warnings", [])]
     return result

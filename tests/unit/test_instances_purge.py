@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 from ansible.module_utils.caelum.atomic import make_read_only, remove_tree
 
-from support.modules import run_module
+from support.modules import load, run_module
 
+# Loaded once: the user that a test becomes may not enter the checkout.
+MODULE = load("caelum_instance")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to other users")
 
 
@@ -48,7 +50,7 @@ def deploy(prefix: Path) -> None:
 def purge(prefix: Path, *also: Path | str, check: bool = False) -> dict[str, Any]:
     """The module's result."""
     options = {"state": "absent", "purge": True, "purge_also": [str(path) for path in also]}
-    return run_module("caelum_instance", {"prefix": str(prefix), **options}, check=check)
+    return run_module(MODULE, {"prefix": str(prefix), **options}, check=check)
 
 
 def files(root: Path) -> list[str]:
@@ -78,6 +80,7 @@ def _as_user(uid: int, prefix: Path, outcome: Path) -> None:
 def purge_as(name: str, prefix: Path) -> str:
     """The result of a purge by the user `name`."""
     uid = pwd.getpwnam(name).pw_uid
+    purge(prefix, check=True)  # imports what the child, being somebody else, could not read
     outcome = prefix.parent / "outcome"
     outcome.touch()
     os.chown(outcome, uid, -1)

@@ -64,6 +64,12 @@ def test_a_microservice_at_a_version_of_its_own_is_built_too() -> None:
     ]
 
 
+def test_the_commit_of_a_release_is_known_from_its_build() -> None:
+    built = [{"service": "pim", "commit": "1f3c"}, {"service": "senvec", "commit": None}, {"service": "finvec"}]
+    assert topology.commit_of(built, "pim") == "1f3c"
+    assert [topology.commit_of(built, name) for name in ("senvec", "finvec", "other")] == ["", "", ""]
+
+
 def test_shared_folders_belong_to_root_where_root_deploys() -> None:
     assert topology.owned([{"path": "var", "mode": "0755"}], as_root=True)[0]["owner"] == "root"
     assert "owner" not in topology.owned([{"path": "var", "mode": "0755"}], as_root=False)[0]
@@ -91,10 +97,13 @@ def test_the_table_shows_what_is_unwell_and_why() -> None:
         {"name": "news@stable", "status": "down", "detail": "feed http://127.0.0.1:18090/rss does not answer"},
         {"name": "aggregator@stable", "status": "healthy", "response_time_ms": 4},
     ]
-    text = "\n".join(report.lines(rows, health, {"dashboard": "http://127.0.0.1:5000/"}))
+    text = "\n".join(report.lines(rows, health, {"dashboard": "http://127.0.0.1:5000"}))
     assert "down: feed http://127.0.0.1:18090/rss does not answer" in text
     assert "healthy (4 ms)" in text
     assert "make logs COMPONENT=fincoll" in text
+    elsewhere = report.lines(rows, health, {"dashboard": "http://127.0.0.1:25000", "prefix": "/srv/second"})
+    assert "stop       make down PREFIX=/srv/second" in elsewhere
+    assert not any("dashboard" in line for line in report.lines(rows, health, {"dashboard": ""}))
 
 
 def test_pim_web_answers_for_the_worker_that_has_no_port() -> None:
