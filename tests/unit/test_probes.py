@@ -140,8 +140,8 @@ def test_a_slow_instance_fails_at_the_timeout() -> None:
 def test_instances_are_asked_at_once() -> None:
     with serving() as one, serving() as two:
         began = time.monotonic()
-        health({"url": one.url, "name": "one"}, {"url": two.url, "name": "two"}, passes=3, interval=0.3, timeout=5)
-        assert time.monotonic() - began < 1.1
+        health({"url": one.url, "name": "one"}, {"url": two.url, "name": "two"}, passes=2, interval=2, timeout=20)
+        assert time.monotonic() - began < 4, "one after the other takes 4 s"
 
 
 def test_every_failure_is_named() -> None:
