@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
@@ -40,12 +40,16 @@ class Fresh(Generic[T]):
 
 @dataclass(frozen=True)
 class Observed:
-    """One look at the services; `training` is None while the share does not answer."""
+    """One look at the services; `training` is None while the share does not answer.
+
+    `fincoll` is the stable slot; `beside` holds FinColl's other slots by name.
+    """
 
     fincoll: Probe
     senvec: Mapping[str, Probe]
     training: list[Training] | None
     at: datetime
+    beside: Mapping[str, Probe] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """The specification's system health."""
@@ -53,16 +57,21 @@ class Observed:
 
 
 def observer(settings: PimSettings, http: httpx.AsyncClient) -> Fresh[Observed]:
-    """Looks at FinColl's stable slot, SenVec's five and FinVec's reports, all at once."""
+    """Looks at FinColl's slots, SenVec's five and FinVec's reports, all at once."""
     reports = TrainingReader(settings.status_dir)
 
     async def look() -> Observed:
-        names = list(settings.senvec)
-        senvec, fincoll, training = await asyncio.gather(
-            asyncio.gather(*(probes.probe(http, settings.senvec[name], settings.senvec_timeout_s) for name in names)),
-            probes.probe(http, settings.fincoll_urls["stable"], settings.fincoll_timeout_s),
+        senvec, slots, training = await asyncio.gather(
+            _all(http, settings.senvec, settings.senvec_timeout_s),
+            _all(http, settings.fincoll_urls, settings.fincoll_timeout_s),
             reports.read(),
         )
-        return Observed(fincoll, dict(zip(names, senvec, strict=True)), training, datetime.now(UTC))
+        return Observed(slots.pop("stable"), senvec, training, datetime.now(UTC), slots)
 
     return Fresh(look, MAX_AGE_S)
+
+
+async def _all(http: httpx.AsyncClient, urls: Mapping[str, str], timeout_s: float) -> dict[str, Probe]:
+    """A probe of each address, under its name."""
+    seen = await asyncio.gather(*(probes.probe(http, url, timeout_s) for url in urls.values()))
+    return dict(zip(urls, seen, strict=True))

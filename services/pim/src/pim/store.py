@@ -5,6 +5,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from pim import heartbeat
 from pim.database import Database
 from pim.probes import Probe
 
@@ -35,6 +36,34 @@ async def history(db: Database, service: str | None, limit: int) -> list[Row]:
             {"service": service, "limit": limit},
         )
         return await found.fetchall()
+
+
+async def recent(db: Database, limit: int, log_characters: int) -> list[Row]:
+    """Deployments for people, the newest first: one row for all components that were changed as one, with its log.
+
+    `components` are their names; of a long log the end is given.
+    """
+    async with db.transaction() as sql:
+        found = await sql.execute(
+            """
+            SELECT max(id) AS id, service_name, array_agg(component ORDER BY component) AS components, version, action,
+                   status, environment, inventory, started_at, completed_at, requested_by,
+                   max(heartbeat_at) AS heartbeat_at, right(max(logs), %(log_characters)s) AS logs
+            FROM (SELECT * FROM deployment_history ORDER BY started_at DESC, id DESC LIMIT %(limit)s * 12) AS newest
+            GROUP BY service_name, version, action, status, environment, inventory, started_at, completed_at,
+                     requested_by
+            ORDER BY started_at DESC, max(id) DESC LIMIT %(limit)s
+            """,
+            {"limit": limit, "log_characters": log_characters},
+        )
+        return await found.fetchall()
+
+
+async def server_version(db: Database) -> str:
+    """The PostgreSQL server's version, such as 18.4."""
+    async with db.transaction() as sql:
+        major, minor = divmod(sql.info.server_version, 10_000)
+        return f"{major}.{minor}"
 
 
 async def configs(db: Database, service: str, version: str, environment: str) -> list[Row]:
@@ -123,23 +152,9 @@ async def beat(db: Database, service: str, version: str, run: str) -> None:
     """Say that a process lives: one row per `run` (a name for this start of it), whose last_check moves on."""
     async with db.transaction() as sql:
         values = {"service": service, "version": version, "run": run}
-        moved = await sql.execute(
-            """
-            UPDATE service_health SET last_check = now()
-            WHERE id = (SELECT id FROM service_health WHERE service_name = %(service)s
-                        ORDER BY last_check DESC LIMIT 1)
-              AND metadata ->> 'run' = %(run)s
-            """,
-            values,
-        )
+        moved = await sql.execute(heartbeat.MOVE, values)
         if moved.rowcount == 0:
-            await sql.execute(
-                """
-                INSERT INTO service_health (service_name, version, status, metadata)
-                VALUES (%(service)s, %(version)s, 'healthy', jsonb_build_object('run', %(run)s::text))
-                """,
-                values,
-            )
+            await sql.execute(heartbeat.BEGIN, values)
 
 
 async def last_beat(db: Database, service: str) -> Row | None:

@@ -1,8 +1,9 @@
 """Everything the page shows, gathered once for all who look at it."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,25 +14,46 @@ from pim.database import Database, DatabaseGone
 from pim.fincoll import FinCollUnavailable, Outlook, outlook
 from pim.live import Fresh, Observed
 from pim.pulse import Pulse
+from pim.senvec import SenVecUnavailable, Vectors, vectors
 from pim.settings import PimSettings
 
 OUTLOOK_AGE_S = 5.0
+VECTORS_AGE_S = 10.0
 HISTORY_AGE_S = 2.0
 DEPLOYMENTS_SHOWN = 12
+LOG_SHOWN = 2000
+
+
+@dataclass(frozen=True)
+class History:
+    """The newest deployments, and the version of the server that keeps them."""
+
+    deployments: list[store.Row] = field(default_factory=list)
+    server: str = ""
 
 
 @dataclass(frozen=True)
 class View:
-    """One state of the page. Where a part could not be had, its place holds the reason."""
+    """One state of the page. Where a part could not be had, its place holds the reason.
+
+    `prefix` is the folder of a deployment on this machine, where `make` can be told of it; else empty.
+    """
 
     environment: str
     inventory: str
     version: str
     observed: Observed
     outlook: Outlook | FinCollUnavailable
-    deployments: list[store.Row] | DatabaseGone
+    vectors: Vectors | SenVecUnavailable
+    history: History | DatabaseGone
     pulse: dict[str, Any]
     at: datetime
+    prefix: str = ""
+
+    @property
+    def deployments(self) -> list[store.Row]:
+        """The newest deployments; none while the database is away."""
+        return [] if isinstance(self.history, DatabaseGone) else self.history.deployments
 
 
 class Board:
@@ -46,12 +68,13 @@ class Board:
         self._observed = observed
         self._pulse = pulse
         self._outlook = Fresh(self._ask_outlook, OUTLOOK_AGE_S)
-        self._deployments = Fresh(self._ask_deployments, HISTORY_AGE_S)
+        self._vectors = Fresh(self._ask_vectors, VECTORS_AGE_S)
+        self._history = Fresh(self._ask_history, HISTORY_AGE_S)
 
     async def view(self) -> View:
-        """The newest state: services and history at most 2 s old, predictions at most 5 s."""
-        observed, predicted, deployments = await asyncio.gather(
-            self._observed.get(), self._outlook.get(), self._deployments.get()
+        """The newest state: services and history at most 2 s old, predictions 5 s, the sentiment vectors 10 s."""
+        observed, predicted, felt, history = await asyncio.gather(
+            self._observed.get(), self._outlook.get(), self._vectors.get(), self._history.get()
         )
         return View(
             environment=self._settings.caelum_environment,
@@ -59,9 +82,11 @@ class Board:
             version=release.current().version,
             observed=observed,
             outlook=predicted,
-            deployments=deployments,
+            vectors=felt,
+            history=history,
             pulse=self._pulse.facts(),
             at=datetime.now(UTC),
+            prefix=prefix(self._settings.caelum_inventory, self._settings.caelum_state_dir),
         )
 
     async def _ask_outlook(self) -> Outlook | FinCollUnavailable:
@@ -77,8 +102,25 @@ class Board:
         except FinCollUnavailable as error:
             return error
 
-    async def _ask_deployments(self) -> list[store.Row] | DatabaseGone:
+    async def _ask_vectors(self) -> Vectors | SenVecUnavailable:
+        settings = self._settings
+        if not settings.watchlist:
+            return Vectors((), (), ())
         try:
-            return await store.history(self._db, None, DEPLOYMENTS_SHOWN)
+            return await vectors(self._http, settings.senvec_url, settings.watchlist, settings.senvec_timeout_s)
+        except SenVecUnavailable as error:
+            return error
+
+    async def _ask_history(self) -> History | DatabaseGone:
+        try:
+            deployments = await store.recent(self._db, DEPLOYMENTS_SHOWN, LOG_SHOWN)
+            return History(deployments, await store.server_version(self._db))
         except DatabaseGone as error:
             return error
+
+
+def prefix(inventory: str, state_dir: Path | None) -> str:
+    """The prefix that a deployment on this machine has, from its state folder `<prefix>/var/lib/caelum/pim`."""
+    if inventory != "local" or state_dir is None or len(state_dir.parents) < 5:
+        return ""
+    return str(state_dir.parents[3])

@@ -10,7 +10,7 @@ from nicegui.server import Server
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pim.dashboard import render
+from pim.dashboard import heat, history, render, topology
 from pim.dashboard.board import Board, View
 
 REFRESH_S = 3.0
@@ -20,9 +20,10 @@ STOP_NOTICED_S = 0.2
 
 PARTS: dict[str, Callable[[View], str]] = {
     "masthead": render.header,
-    "services": render.services,
+    "topology": topology.topology,
     "predictions": render.predictions,
-    "deployments": render.deployments,
+    "deployments": history.deployments,
+    "sentiment": heat.sentiment,
 }
 ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
@@ -37,11 +38,12 @@ POLICY = (
 
 def mount(app: FastAPI, board: Board) -> None:
     """Put the page at `/` of `app`; call it after all other routes were added."""
-    style = f"<style>{(files('pim.dashboard') / 'style.css').read_text()}</style>"
+    folder = files("pim.dashboard")
+    head = f"<style>{(folder / 'style.css').read_text()}</style><script>{(folder / 'open.js').read_text()}</script>"
 
     @ui.page("/", title="Caelum", response_timeout=10)
     async def page() -> None:
-        ui.add_head_html(style)
+        ui.add_head_html(head)
         first = await _soon(board)
         parts = {
             name: ui.html(draw(first) if first else _waiting(name), sanitize=False, tag="section").classes(name)
@@ -98,7 +100,7 @@ async def _soon(board: Board) -> View | None:
 
 
 def _waiting(name: str) -> str:
-    return render.waiting() if name == "services" else ""
+    return render.waiting() if name == "topology" else ""
 
 
 class _Policy:

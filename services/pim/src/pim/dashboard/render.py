@@ -2,159 +2,72 @@
 
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from html import escape
 
 from pim import health
 from pim.dashboard import fan as drawing
 from pim.dashboard.board import View
-from pim.dashboard.words import NONE, clock, lasted, milliseconds, moment, percent, price, state, text
-from pim.database import DatabaseGone
+from pim.dashboard.topology import pim_status
+from pim.dashboard.words import NO_WATCHLIST, NONE, logs, moment, percent, price, state, text, unavailable
 from pim.fincoll import Fan, FinCollUnavailable, Outlook
-from pim.probes import Probe, Status
-from pim.store import Row
 
 PRIMARY_HORIZON = 5
+LEGEND = (
+    '<div class="key"><h3>How to read a fan</h3>'
+    '<p><i class="closes"></i>closing prices</p><p><i class="median"></i>median of what the model expects</p>'
+    '<p><i class="inner"></i>half of the outcomes lie in here</p><p><i class="outer"></i>nine of ten lie in here</p>'
+    "<p>+5 and +10 count trading sessions from the first one after the last close.</p></div>"
+)
 
 
 def header(view: View) -> str:
-    """The name, where this is, and the worst state of FinColl, SenVec and PIM, as HTML."""
-    overall = health.overall(view.observed.fincoll.status, health.senvec_status(view.observed.senvec))
+    """The name, where this is, the worst state of FinColl, SenVec and PIM, and a halt, as HTML."""
+    overall: str = health.overall(view.observed.fincoll.status, health.senvec_status(view.observed.senvec))
     if overall == "healthy":
-        overall = _pim_status(view)
+        overall = pim_status(view)
+    if health.fincoll_status(view.observed.fincoll) == "halted":
+        overall = "halted"
     return (
         '<div class="brand"><h1>Caelum</h1>'
         f"<p>{text(view.inventory)} inventory · {text(view.environment)} · PIM {text(view.version)}</p></div>"
-        f'<div class="overall">{state(overall)}<p>checked {view.at.astimezone(UTC):%H:%M:%S} UTC</p></div>'
+        f'<div class="overall">{state(overall)}<p>checked {view.at.astimezone(UTC):%H:%M:%S} UTC</p></div>{_halt(view)}'
     )
 
 
-def services(view: View) -> str:
-    """A card each for FinColl, SenVec, FinVec and PIM, response times in ms, as HTML."""
-    document = view.observed.document()["services"]
-    cards = [
-        _fincoll(view.observed.fincoll, view.at),
-        _senvec(view),
-        _finvec(document["finvec"], view.at),
-        _pim(view),
-    ]
-    return f'<h2>Services</h2><div class="cards">{"".join(cards)}</div>'
+def _halt(view: View) -> str:
+    halt = view.observed.fincoll.facts.get("halted")
+    if not isinstance(halt, Mapping):
+        return ""
+    if trouble := halt.get("trouble"):
+        told = f"{text(trouble)}."
+    else:
+        reason = f": {text(halt['reason'])}" if halt.get("reason") else ""
+        told = f"By {text(halt.get('by'))}, since {moment(halt.get('at'))}{reason}."
+    return (
+        f'<p class="halt" role="alert"><b>Predictions are halted.</b> <span>{told} '
+        "Resume with <code>ansible-playbook resume.yml</code>.</span></p>"
+    )
 
 
 def predictions(view: View) -> str:
     """A chart per symbol of the watchlist, changes in per cent, or why there are none, as HTML."""
     if isinstance(view.outlook, FinCollUnavailable):
-        return (
-            '<h2>Predictions</h2><div class="empty bad"><b>FinColl unavailable</b>'
-            f"<p>{escape(str(view.outlook))}. Predictions come back by themselves when it answers.</p></div>"
-        )
+        if view.outlook.halted:
+            return '<h2>Predictions</h2><p class="empty"><b>Halted.</b> They come back when FinColl is resumed.</p>'
+        remedy = logs("fincoll", view.prefix)
+        return "<h2>Predictions</h2>" + unavailable("FinColl unavailable:", str(view.outlook), remedy)
     found = view.outlook
-    charts = "".join(_chart(fan) for fan in found.fans) or '<p class="empty">The watchlist is empty.</p>'
-    return (
-        f'<h2>Predictions</h2>{_provenance(found)}<div class="charts">{charts}</div>'
-        '<p class="note">Bands hold 90 % and 50 % of the outcomes that the model expects; the line is the median. '
-        "Each horizon counts trading sessions from the session after the last close.</p>"
-    )
-
-
-def deployments(view: View) -> str:
-    """The newest deployments, a table row each with times in UTC, or why there are none, as HTML."""
-    if isinstance(view.deployments, DatabaseGone):
-        return (
-            '<h2>Deployments</h2><div class="empty bad"><b>History unavailable</b>'
-            f"<p>{escape(str(view.deployments))}.</p></div>"
-        )
-    if not view.deployments:
-        return (
-            '<h2>Deployments</h2><div class="empty"><b>No deployments yet</b>'
-            "<p>The first run of deploy.yml will be listed here.</p></div>"
-        )
-    rows = "".join(_deployment(row, view.at) for row in view.deployments)
-    return (
-        '<h2>Deployments</h2><div class="table"><table><thead><tr><th>Outcome</th><th>Component</th><th>Version</th>'
-        '<th>Action</th><th>Started</th><th class="number">Took</th><th>By</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
+    if not found.fans:
+        return f"<h2>Predictions</h2>{NO_WATCHLIST}"
+    alone = not all(fan.degraded or fan.refused for fan in found.fans)
+    charts = "".join(_chart(fan, flagged=alone and fan.degraded) for fan in found.fans)
+    return f'<h2>Predictions</h2>{_provenance(found)}<div class="charts">{charts}{LEGEND}</div>'
 
 
 def waiting() -> str:
     """Stands where the parts will be, while the first answers are awaited."""
-    return '<div class="empty"><b>Asking the services …</b></div>'
-
-
-def _card(title: str, status: str, lines: str) -> str:
-    return f'<section class="card"><header><h3>{title}</h3>{state(status)}</header><dl>{lines}</dl></section>'
-
-
-def _line(name: str, value: str, kind: str = "") -> str:
-    """`value` is HTML already."""
-    return f'<div class="{kind}"><dt>{escape(name)}</dt><dd>{value}</dd></div>'
-
-
-def _why(detail: str) -> str:
-    return f'<p class="why">{escape(detail)}</p>' if detail else ""
-
-
-def _fincoll(seen: Probe, now: datetime) -> str:
-    lines = (
-        _line("version", text(seen.version))
-        + _line("response", milliseconds(seen.response_time_ms))
-        + _line("last prediction", clock(seen.facts.get("last_prediction"), now))
-        + _line("address", text(seen.url.removeprefix("http://")))
-        + _why(seen.detail)
-    )
-    return _card("FinColl", seen.status, lines)
-
-
-def _senvec(view: View) -> str:
-    seen = view.observed.senvec
-    lines = "".join(
-        f'<div class="five" title="{escape(seen[name].detail or seen[name].url, quote=True)}">'
-        f"<dt>{state(seen[name].status)}{escape(name)}</dt>"
-        f"<dd>{text(seen[name].version)}<i>{milliseconds(seen[name].response_time_ms)}</i></dd></div>"
-        for name in health.ordered(seen)
-    )
-    return _card("SenVec", health.senvec_status(seen), lines + _troubles(seen))
-
-
-def _troubles(seen: Mapping[str, Probe]) -> str:
-    """What ails SenVec: each microservice that says so, or the aggregator alone when it is down."""
-    if seen["aggregator"].status == "down":
-        return _why(seen["aggregator"].detail)
-    return "".join(_why(f"{name}: {seen[name].detail}") for name in health.ordered(seen) if seen[name].detail)
-
-
-def _finvec(part: Row, now: datetime) -> str:
-    lines = ""
-    if part["status"] == "unknown":
-        lines += _why("the share does not answer")
-    if part["current_job"]:
-        lines += _line("job", text(part["current_job"]))
-        lines += _line("progress", text(part["progress"]))
-        if part["progress"]:
-            lines += f'<div class="bar"><span style="width:{escape(part["progress"], quote=True)}"></span></div>'
-        lines += _line("done by", clock(part["eta"], now))
-    for host, usage in part["gpu_usage"].items():
-        lines += _line(f"GPU of {host}", text(usage))
-    return _card("FinVec", part["status"], lines or _line("training", "no job runs"))
-
-
-def _pim(view: View) -> str:
-    worker, database = view.pulse["worker"], view.pulse["database"]
-    age = "" if worker["age_s"] is None else f", {worker['age_s']:.0f} s ago"
-    lines = (
-        _line("version", text(view.version))
-        + _line("worker", text(worker["version"]))
-        + _line("heartbeat", f"{text(worker['status'])}{age}")
-        + _line("database", "ok" if database == "ok" else "away")
-        + _why("" if database == "ok" else str(database))
-    )
-    return _card("PIM", _pim_status(view), lines)
-
-
-def _pim_status(view: View) -> Status:
-    alive = view.pulse["database"] == "ok" and view.pulse["worker"]["status"] == "alive"
-    return "healthy" if alive else "degraded"
+    return '<p class="empty"><b>Asking the services …</b></p>'
 
 
 def _provenance(found: Outlook) -> str:
@@ -164,7 +77,7 @@ def _provenance(found: Outlook) -> str:
         kind = "bootstrap model" if model.get("bootstrap") else "model"
         badges.append(f'<span class="badge fair">untrusted {kind}</span>')
     if found.degraded:
-        badges.append('<span class="badge fair">degraded: without sentiment</span>')
+        badges.append('<span class="badge fair">degraded: sentiment incomplete</span>')
     if missing := sorted({group for fan in found.fans for group in fan.missing}):
         badges.append(f'<span class="badge">no data: {escape(", ".join(missing))}</span>')
     badges.append(f'<span class="badge">{text(found.source)} data as of {moment(found.as_of)}</span>')
@@ -172,7 +85,7 @@ def _provenance(found: Outlook) -> str:
     return f'<p class="badges">{"".join(badges)}</p>'
 
 
-def _chart(fan: Fan) -> str:
+def _chart(fan: Fan, *, flagged: bool) -> str:
     latest = price(fan.closes[-1][1]) if fan.closes else NONE
     head = f"<h3>{escape(fan.symbol)}</h3><span>{latest}</span>"
     if fan.refused:
@@ -183,18 +96,8 @@ def _chart(fan: Fan) -> str:
     h = fan.horizons.index(PRIMARY_HORIZON) if PRIMARY_HORIZON in fan.horizons else len(fan.horizons) - 1
     change = [percent(math.expm1(value)) for value in fan.log_returns[h]]
     middle = change[len(change) // 2]
-    flag = '<span class="badge fair">degraded</span>' if fan.degraded else ""
+    flag = '<span class="badge fair">degraded</span>' if flagged else ""
     return (
         f'<figure class="card"><header>{head}{flag}<p><b>{middle}</b> in {fan.horizons[h]} sessions'
         f"<small>90 %: {change[0]} to {change[-1]}</small></p></header>{drawing.svg(fan)}</figure>"
-    )
-
-
-def _deployment(row: Row, now: datetime) -> str:
-    until = row["completed_at"] or (now if row["status"] == "in_progress" else None)
-    took = NONE if until is None else lasted(until - row["started_at"])
-    return (
-        f"<tr><td>{state(row['status'])}</td><td>{text(row['component'])}</td><td>{text(row['version'])}</td>"
-        f"<td>{text(row['action'])}</td><td>{moment(row['started_at'])}</td>"
-        f'<td class="number">{took}</td><td>{text(row["requested_by"])}</td></tr>'
     )

@@ -5,18 +5,41 @@ from html import escape
 
 MINUS = "−"
 NONE = "–"
+NO_WATCHLIST = '<p class="empty"><b>The watchlist is empty.</b> Name symbols in <code>pim_watchlist</code>.</p>'
 
-# What a state means, as a colour's name; the word itself always stands beside the colour.
+# What a state means, as a colour's name; a shape of its own and the word itself always stand beside the colour.
 TONES = {
-    **dict.fromkeys(("healthy", "success", "alive", "ok", "training"), "good"),
-    **dict.fromkeys(("degraded", "in_progress", "queued", "inconclusive", "rolled_back", "late", "stalled"), "fair"),
-    **dict.fromkeys(("down", "failed", "aborted", "gone"), "bad"),
+    **dict.fromkeys(("healthy", "success", "alive", "ok", "training", "served"), "good"),
+    **dict.fromkeys(("degraded", "inconclusive", "rolled_back", "late", "stalled", "untrusted"), "fair"),
+    **dict.fromkeys(("down", "halted", "failed", "aborted", "gone"), "bad"),
+    **dict.fromkeys(("in_progress", "queued"), "busy"),
 }
 
 
+def tone(word: str) -> str:
+    """The colour's name of a state: good, fair, bad, busy, or calm for what says neither."""
+    return TONES.get(word, "calm")
+
+
 def state(word: str) -> str:
-    """A dot in the state's colour, and the word."""
-    return f'<span class="state {TONES.get(word, "calm")}">{escape(word.replace("_", " "))}</span>'
+    """The state's shape in its colour, and the word."""
+    return f'<span class="state {tone(word)}">{escape(word.replace("_", " "))}</span>'
+
+
+def unavailable(what: str, why: str, remedy: str) -> str:
+    """One line in place of a part that could not be had. `remedy` is HTML."""
+    return f'<p class="empty bad"><b>{escape(what)}</b> {escape(why)}. <span>{remedy}</span></p>'
+
+
+def logs(component: str, prefix: str) -> str:
+    """How to read why a component is away, and how to start it, as HTML; `prefix` empty: not on this machine."""
+    if not prefix:
+        return f"Its host’s log of {escape(component)} tells why; deploying the version that ran starts it again."
+    place = f" PREFIX={escape(prefix)}"
+    return (
+        f"<code>make logs COMPONENT={escape(component)}{place}</code> tells why; "
+        f"<code>make deploy VERSION=…{place}</code> with the version that ran starts it again."
+    )
 
 
 def text(value: object) -> str:
