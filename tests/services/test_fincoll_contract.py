@@ -10,14 +10,17 @@ import httpx
 import numpy as np
 import pytest
 
+import support.ansible_path  # noqa: F401 - makes the last import possible
 from caelum_common import vector
 from caelum_common.market import market
 from fincoll import schemas
 from support.checkpoints import JOB, write_checkpoint
-from support.ecosystem import pss_kib
 from support.fincoll import EnvFile, fincoll
 from support.processes import Service
 from support.senvec_stub import GROUPS, StubSenVec
+
+# isort: split
+from ansible.module_utils.caelum.instance import procfs
 
 pytestmark = pytest.mark.services
 
@@ -177,7 +180,7 @@ def test_health_ready_and_version(client: httpx.Client) -> None:
     assert health["models"] == {JOB.name: {"champion": "v1.0.0"}}
     age = datetime.now(UTC) - datetime.fromisoformat(health["last_prediction"])
     assert 0 <= age.total_seconds() < 60
-    assert client.get("/ready").json() == {"ready": True, "checks": {"model": "ok", "data": "ok"}}
+    assert client.get("/ready").json() == {"ready": True, "checks": {"model": "ok", "data": "ok"}, "halted": None}
     assert client.get("/version").json()["schema_hash"] == vector.schema().hash
 
 
@@ -198,4 +201,6 @@ def test_it_stays_small(running: tuple[Service, httpx.Client]) -> None:
     assert "onnxruntime" in libraries
     for heavy in ("torch", "pandas", "pyarrow"):
         assert f"/{heavy}/" not in libraries
-    assert pss_kib(service.pid) < 115 * 1024, "the aim is 90 MiB in a release, where other services share its libraries"
+    assert procfs.pss_kib(service.pid) < 115 * 1024, (
+        "the aim is 90 MiB in a release, where other services share its libraries"
+    )

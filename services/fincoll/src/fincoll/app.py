@@ -5,16 +5,19 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 
 from caelum_common import vector
 from caelum_common.app import create_app
 from caelum_common.checkpoint import BadCheckpoint
-from caelum_common.errors import CannotStart
 from caelum_common.jobs import UnknownJob
 from caelum_common.market import market
+from caelum_common.start import CannotStart
 from caelum_common.tokens import from_settings
 from fincoll.bars import Bars
 from fincoll.forecaster import Forecaster
+from fincoll.halt import HaltFlag, HaltMiddleware
+from fincoll.limits import BodyLimit
 from fincoll.metrics import Metrics
 from fincoll.registry import CHAMPION, Listing, ModelMissing, ModelRegistry
 from fincoll.routes import Parts, router
@@ -36,6 +39,7 @@ def build(settings: Settings) -> FastAPI:
         count=metrics.senvec,
     )
     forecaster = Forecaster(bars, senvec)
+    flag = HaltFlag(settings.caelum_state_dir)
 
     async def model() -> str | None:
         champions = [entry.model for entry in registry.entries() if entry.alias == CHAMPION]
@@ -48,7 +52,16 @@ def build(settings: Settings) -> FastAPI:
         models: dict[str, dict[str, str]] = {}
         for entry in registry.entries():
             models.setdefault(entry.job, {})[entry.alias] = entry.model.manifest.version
-        return {"last_prediction": forecaster.last_prediction, "degraded": senvec.degraded, "models": models}
+        return {
+            "last_prediction": forecaster.last_prediction,
+            "degraded": senvec.degraded,
+            "models": models,
+            **halted(),
+        }
+
+    def halted() -> dict[str, Any]:
+        halt = flag.read()
+        return {"halted": halt.told() if halt else None}
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -61,9 +74,12 @@ def build(settings: Settings) -> FastAPI:
         checks={"model": model, "data": data},
         lifespan=lifespan,
         facts=facts,
+        remarks=halted,
         schema_hash=vector.schema().hash,
     )
-    metrics.register(app.state.metrics.registry, lambda: senvec.degraded)
+    metrics.register(app.state.metrics.registry, lambda: senvec.degraded, lambda: flag.read() is not None)
+    # The innermost, so that refusals are counted like all answers.
+    app.user_middleware += [Middleware(HaltMiddleware, flag=flag), Middleware(BodyLimit)]
     app.include_router(router(Parts(registry, bars, forecaster, metrics, from_settings(settings), _listing)))
     return app
 

@@ -12,9 +12,10 @@ from starlette.responses import Response
 
 from caelum_common import release, vector
 from caelum_common.checkpoint import BadCheckpoint
-from caelum_common.errors import CannotStart, Problem
+from caelum_common.errors import Problem
 from caelum_common.jobs import UnknownJob
 from caelum_common.market import Bar, UnknownSymbol
+from caelum_common.start import CannotStart
 from caelum_common.tokens import Accepts, requires_token
 from caelum_common.wire import JsonResponse
 from fincoll import schemas

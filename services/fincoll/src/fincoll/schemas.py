@@ -1,6 +1,6 @@
 """Requests that FinColl reads and answers that it gives, as pydantic models; answers are documented, not validated."""
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -24,7 +24,10 @@ def _as_of(value: Any) -> date | datetime | None:
     moment = datetime.fromisoformat(value)
     if moment.tzinfo is None:
         raise ValueError("a time needs an offset, such as Z")
-    return moment
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("in UTC this time is outside of the calendar") from None
 
 
 AsOf = Annotated[date | datetime | None, BeforeValidator(_as_of, json_schema_input_type=str | None)]

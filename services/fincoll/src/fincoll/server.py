@@ -4,6 +4,7 @@ import os
 from typing import NoReturn
 
 from caelum_common import log, release, server
+from caelum_common.start import starting
 from fincoll.settings import Settings
 
 
@@ -13,7 +14,7 @@ def main() -> NoReturn:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from fincoll.app import build
 
-    with server.starting():
+    with starting():
         settings = Settings()
     log.configure(settings.log_level, instance=settings.instance, version=release.current().version)
     server.run(lambda: build(settings), host=settings.caelum_bind, port=settings.fincoll_port, setting="FINCOLL_PORT")
