@@ -4,6 +4,8 @@ SHELL := /bin/bash
 VERSION ?=
 INVENTORY ?= local
 SERVICE ?=
+# In words, quotes and all, so it goes to the recipe as an environment variable.
+export REASON ?=
 COMPONENT ?= *
 JOB ?= llm1-tech
 ARGS ?=
@@ -19,10 +21,11 @@ endif
 override PREFIX := $(abspath $(PREFIX))
 FOLDER := $(or $(PREFIX),$(shell tools/prefix.sh))
 PLAYBOOK = .venv/bin/ansible-playbook -i 'inventory/$(INVENTORY)'$(if $(PREFIX), -e caelum_prefix=$(PREFIX))
+ONE = $(if $(SERVICE),-e 'service=$(SERVICE)')
 # Ansible reads no ansible.cfg by itself from a folder that everybody may write to.
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-.PHONY: help deploy abort down status memory logs clean train topology venv venv-dev test test-fast lint docs docs-check locks
+.PHONY: help deploy rollback abort verify history halt resume down status memory bench logs clean train topology venv venv-dev test test-fast lint docs docs-check locks
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -31,9 +34,24 @@ deploy: venv ## Deploy a version: make deploy VERSION=v1.1.0 [INVENTORY=local] [
 	@[ -n "$(VERSION)" ] || { echo "name the version: make deploy VERSION=v1.1.0"; exit 2; }
 	$(PLAYBOOK) deploy.yml -e 'version=$(VERSION)' $(ARGS)
 
-abort: venv ## End a deployment that was left open: make abort SERVICE=fincoll
-	@[ -n "$(SERVICE)" ] || { echo "name the service whose deployment is to be ended: make abort SERVICE=fincoll"; exit 2; }
-	$(PLAYBOOK) abort.yml -e 'service=$(SERVICE)' $(ARGS)
+rollback: venv ## Go back to the release before: make rollback [SERVICE=fincoll] [ARGS='-e break_glass=true']
+	@$(PLAYBOOK) rollback.yml $(ONE) $(ARGS)
+
+abort: venv ## End what is under way and return to the last good release: make abort [SERVICE=fincoll]
+	@$(PLAYBOOK) abort.yml $(ONE) $(ARGS)
+
+verify: venv ## Say what is not as it was deployed
+	@$(PLAYBOOK) verify.yml $(ARGS)
+
+history: venv ## Show the last deployments and what became of them: make history [SERVICE=fincoll]
+	@$(PLAYBOOK) playbooks/history.yml $(ONE) $(ARGS)
+
+halt: venv ## Stop every FinColl from predicting, at once: make halt REASON='the split of AAPL'
+	@[ -n "$$REASON" ] || { echo "say why, for those who are refused: make halt REASON='the split of AAPL'"; exit 2; }
+	@$(PLAYBOOK) halt.yml -e "$$(.venv/bin/python -c 'import json, os; print(json.dumps({"reason": os.environ["REASON"]}))')" $(ARGS)
+
+resume: venv ## Let every FinColl predict again
+	@$(PLAYBOOK) resume.yml $(ARGS)
 
 down: venv ## Stop everything; data, releases and models stay
 	@$(PLAYBOOK) playbooks/stop.yml $(ARGS)
@@ -43,6 +61,9 @@ status: venv ## Show what runs, from PIM's own view
 
 memory: venv ## Show the memory of every component
 	@.venv/bin/python tools/memory.py '$(FOLDER)'
+
+bench: venv-dev ## Measure deploys, predictions, memory and training on a deployment of its own: a table, and .cache/bench.json
+	@.venv-dev/bin/python tools/bench.py $(ARGS)
 
 logs: ## Follow a component's log: make logs COMPONENT=fincoll
 	@tools/logs.sh '$(FOLDER)' '$(COMPONENT)'
@@ -76,10 +97,10 @@ test-fast: venv-dev ## Run the tests that start no whole ecosystem
 lint: venv-dev ## Check style, types, layers, playbooks and shell
 	@tools/lint.sh
 
-docs: venv-dev ## Write the generated parts of README
-	@.venv-dev/bin/python tools/docs.py
+docs: venv-dev ## Write the generated texts of README and docs/, and the pictures where the dashboard answers
+	@.venv-dev/bin/python tools/docs.py '$(FOLDER)'
 
-docs-check: venv-dev ## Fail when the generated parts of README are stale
+docs-check: venv-dev ## Fail when a generated text is stale
 	@.venv-dev/bin/python tools/docs.py --check
 
 locks: venv ## Pin every environment anew

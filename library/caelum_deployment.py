@@ -3,25 +3,25 @@
 
 from __future__ import annotations
 
-import uuid
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.caelum.database import controllers, deployments
-from ansible.module_utils.caelum.database.connection import database_argument, transaction
-from ansible.module_utils.caelum.database.journal import Journal, Write
+from ansible.module_utils.caelum.database.connection import database_argument
+from ansible.module_utils.caelum.database.lease import DEFAULT_S
+from ansible.module_utils.caelum.database.states import STATES
 from ansible.module_utils.caelum.errors import Refused
 
 DOCUMENTATION = r"""
 module: caelum_deployment
-short_description: Open, step and close a recorded deployment
+short_description: Open, step and close a recorded deployment, and read the history
 description:
   - A row of C(deployment_history) per component says who changes what, and an open row is the lock.
   - Opening takes all rows of a service in one transaction, or none, and a fencing token with them. Only who holds
     the token can write to the rows, and only while they are open.
   - With I(after_change=true), a write that finds the database away is kept in I(journal) on this host. The next call
     that reaches the database replays the kept writes first, in order and each once.
+  - Open rows live by a lease. The callback C(caelum_lease) prolongs it while C(ansible-playbook) runs; once it is
+    over, C(caelum-reaper) returns the hosts to the last good release and closes the rows.
 author: Caelum
 extends_documentation_fragment: caelum_database
 attributes:
@@ -31,23 +31,28 @@ attributes:
 options:
   state:
     description:
-      - C(opened) opens a row per component; C(step) adds an event; C(closed) ends the rows with I(status).
-      - C(aborted) closes whatever is open of the service, whoever holds it; it needs no token.
+      - C(opened) opens a row per component; C(step) adds an event; C(closed) ends the rows with I(status). Where
+        C(caelum-reaper) is at work on a row that stands in the way, C(opened) waits up to a minute for it.
+      - C(recorded) writes down a deployment that is over, a complete row per component. When the database is away
+        it goes to I(journal).
+      - C(aborted) closes whatever is open of the service, or of all without I(service), whoever holds it; it needs
+        no token, and returns a fresh one with which hosts can be taken back.
       - C(last) changes nothing and returns the last successful version of each component.
-    choices: [opened, step, closed, aborted, last]
+      - C(history) changes nothing and returns the last I(limit) rows, of all services or of I(service).
+    choices: [opened, step, closed, recorded, aborted, last, history]
     required: true
   service:
-    description: Service that is deployed. Needed by C(opened), C(aborted) and C(last).
+    description: Service that is deployed. Needed by C(opened), C(recorded) and C(last).
     type: str
   inventory:
     description: Inventory that it is deployed to.
     type: str
     default: local
   version:
-    description: Version that is deployed. Needed by C(opened).
+    description: Version that is deployed. Needed by C(opened) and C(recorded).
     type: str
   components:
-    description: Components that change. Needed by C(opened); for C(aborted), none means all.
+    description: Components that change. Needed by C(opened) and C(recorded); for C(aborted), none means all.
     type: list
     elements: dict
     default: []
@@ -76,6 +81,10 @@ options:
       - Process number of C(ansible-playbook) on this host, for C(opened). Rows that an earlier run on this host left
         open are then closed as aborted first, if its process is gone. Left out, nothing is taken over.
     type: int
+  lease:
+    description: Seconds that the rows of C(opened) stay this run's after each heartbeat; at least 1.
+    type: int
+    default: 30
   git_commit:
     description: Commit that the version was built from.
     type: str
@@ -98,8 +107,14 @@ options:
     type: dict
     default: {}
   status:
-    description: How the deployment ended. Needed by C(closed).
+    description: How the deployment ended. Needed by C(closed) and C(recorded).
     choices: [success, failed, aborted, rolled_back, inconclusive]
+  started_at:
+    description: When it began, for C(recorded), in ISO 8601; UTC without a zone. By default I(completed_at).
+    type: str
+  completed_at:
+    description: When it ended, for C(recorded). By default now.
+    type: str
   logs:
     description: Text that explains the outcome.
     type: str
@@ -113,6 +128,10 @@ options:
     description: Something has been changed already, so the write must not be lost; needs I(journal).
     type: bool
     default: false
+  limit:
+    description: How many rows C(history) returns at most.
+    type: int
+    default: 20
 """
 
 EXAMPLES = r"""
@@ -137,20 +156,52 @@ EXAMPLES = r"""
     fencing_token: "{{ deployment.fencing_token }}"
     status: success
     after_change: true
+
+- name: Write down what was done while the database was away
+  caelum_deployment:
+    state: recorded
+    database: "{{ caelum_database_login }}"
+    journal: /var/lib/caelum/journal
+    service: fincoll
+    version: v1.0.0
+    action: rollback
+    status: success
+    started_at: "{{ rollback_began }}"
+    components:
+      - {component: fincoll, host: 10.32.3.44}
+
+- name: Read the last deployments
+  caelum_deployment:
+    state: history
+    database: "{{ caelum_database_login }}"
+    limit: 10
+  register: last_deployments
 """
 
 RETURN = r"""
 ids:
-  description: Rows that were opened, written to or aborted.
-  returned: always, except for C(last)
+  description: Rows that were opened, written to or aborted; none for C(recorded) when it was journalled.
+  returned: always, except for C(last) and C(history)
   type: list
   elements: int
   sample: [12, 13]
 fencing_token:
-  description: Key to the rows.
-  returned: for C(opened), outside check mode
+  description: Key to the rows; for C(aborted) a fresh one, also when nothing was open.
+  returned: for C(opened) and C(aborted), outside check mode
   type: int
   sample: 7
+lease:
+  description: Seconds that the rows are held after each heartbeat.
+  returned: for C(opened), outside check mode
+  type: int
+  sample: 30
+rows:
+  description: The rows that were aborted.
+  returned: for C(aborted)
+  type: list
+  elements: dict
+  sample:
+    - {id: 12, service: fincoll, component: fincoll, host: 10.32.3.44, version: v1.1.0}
 taken_over:
   description: Rows of a controller that is gone, closed as aborted before the opening.
   returned: for C(opened)
@@ -159,7 +210,7 @@ taken_over:
   sample: [11]
 journaled:
   description: Whether the write waits in the journal, since the database was away.
-  returned: for C(step) and C(closed)
+  returned: for C(step), C(closed) and C(recorded)
   type: bool
 versions:
   description: Last successful version per component.
@@ -167,11 +218,20 @@ versions:
   type: dict
   sample:
     fincoll: {id: 9, version: v1.0.0, host: 10.32.3.44, git_commit: 1f3c, completed_at: "2025-06-02T08:00:00+00:00"}
+history:
+  description: The last rows, the newest first; I(completed_at) and I(took_s) (seconds) are null while one is open.
+  returned: for C(history)
+  type: list
+  elements: dict
+  sample:
+    - {id: 12, service: fincoll, component: fincoll, host: 10.32.3.44, version: v1.1.0, action: deploy,
+       status: success, started_at: "2025-06-02T08:00:00+00:00", completed_at: "2025-06-02T08:00:09+00:00",
+       took_s: 9.0, requested_by: jane, git_commit: 1f3c, logs: nothing to change}
 """
 
 SPEC: dict[str, Any] = {
     "database": database_argument(),
-    "state": {"choices": ["opened", "step", "closed", "aborted", "last"], "required": True},
+    "state": {"choices": ["opened", "step", "closed", "recorded", "aborted", "last", "history"], "required": True},
     "service": {"type": "str"},
     "inventory": {"type": "str", "default": "local"},
     "version": {"type": "str"},
@@ -185,6 +245,7 @@ SPEC: dict[str, Any] = {
     "environment": {"type": "str", "default": "dev"},
     "requested_by": {"type": "str", "default": "unknown"},
     "controller_pid": {"type": "int"},
+    "lease": {"type": "int", "default": DEFAULT_S},
     "git_commit": {"type": "str"},
     "ids": {"type": "list", "elements": "int", "default": []},
     "fencing_token": {"type": "int", "no_log": False},
@@ -192,129 +253,30 @@ SPEC: dict[str, Any] = {
     "host": {"type": "str"},
     "detail": {"type": "dict", "default": {}},
     "status": {"choices": ["success", "failed", "aborted", "rolled_back", "inconclusive"]},
+    "started_at": {"type": "str"},
+    "completed_at": {"type": "str"},
     "logs": {"type": "str"},
     "evidence": {"type": "dict"},
     "journal": {"type": "path"},
     "after_change": {"type": "bool", "default": False},
+    "limit": {"type": "int", "default": 20},
 }
 
 NEEDED = [
     ("state", "opened", ["service", "version", "components"]),
     ("state", "step", ["ids", "fencing_token", "event"]),
     ("state", "closed", ["ids", "fencing_token", "status"]),
-    ("state", "aborted", ["service"]),
+    ("state", "recorded", ["service", "version", "components", "status"]),
     ("state", "last", ["service"]),
     ("after_change", True, ["journal"]),
 ]
 
 
-def opened(params: dict[str, Any], journal: Journal | None, check: bool) -> dict[str, Any]:
-    """Open the rows; in check mode only see whether nobody holds them."""
-    if not params["components"]:
-        raise Refused(f"no component of {params['service']} is named; pass those that change as `components`")
-    controller = None if params["controller_pid"] is None else controllers.identity(params["controller_pid"])
-    if check:
-        return {"changed": True, "ids": [], "taken_over": rehearsed(params, takes_over=controller is not None)}
-    warnings = deployments.replay(params["database"], journal)
-    request = deployments.Request(
-        service=params["service"],
-        version=params["version"],
-        action=params["action"],
-        inventory=params["inventory"],
-        environment=params["environment"],
-        requested_by=params["requested_by"],
-        git_commit=params["git_commit"],
-        components=tuple((item["component"], item["host"]) for item in params["components"]),
-        controller=controller,
-    )
-    with transaction(params["database"]) as cursor:
-        taken = {}
-        if controller:
-            taken = deployments.take_over(cursor, request.service, request.inventory, request.requested_by)
-        ids, token = deployments.open_rows(cursor, request)
-    return {
-        "changed": True,
-        "ids": ids,
-        "fencing_token": token,
-        "taken_over": list(taken),
-        "warnings": [*warnings, *taken.values()],
-    }
-
-
-def rehearsed(params: dict[str, Any], *, takes_over: bool) -> list[int]:
-    """The ids of the rows that opening would take over; Refused where a living run holds one."""
-    service, inventory, by = params["service"], params["inventory"], params["requested_by"]
-    with transaction(params["database"]) as cursor:
-        taken = deployments.take_over(cursor, service, inventory, by) if takes_over else {}
-        holder = deployments.holder_of(cursor, service, inventory, named(params))
-        cursor.connection.rollback()
-    if holder:
-        raise deployments.refusal(service, inventory, holder)
-    return list(taken)
-
-
-def named(params: dict[str, Any]) -> list[str]:
-    """The components' names."""
-    return [item["component"] for item in params["components"]]
-
-
-def written(params: dict[str, Any], journal: Journal | None, check: bool) -> dict[str, Any]:
-    """Add a step or close the rows."""
-    if check:
-        return {"changed": True, "ids": params["ids"], "journaled": False}
-    closing = params["state"] == "closed"
-    write = Write(
-        write_id=str(uuid.uuid4()),
-        at=deployments.stamp(),
-        ids=tuple(sorted(params["ids"])),
-        fencing_token=params["fencing_token"],
-        event="closed" if closing else params["event"],
-        host=params["host"],
-        detail={"status": params["status"]} if closing else params["detail"],
-        status=params["status"] if closing else None,
-        logs=params["logs"],
-        evidence=params["evidence"],
-    )
-    outcome = deployments.send(params["database"], journal, write, after_change=params["after_change"])
-    return {
-        "changed": outcome.changed,
-        "journaled": outcome.journaled,
-        "ids": params["ids"],
-        "warnings": list(outcome.warnings),
-    }
-
-
-def aborted(params: dict[str, Any], check: bool) -> dict[str, Any]:
-    """Close whatever is open of the service."""
-    service, inventory, by = params["service"], params["inventory"], params["requested_by"]
-    with transaction(params["database"]) as cursor:
-        ids = deployments.abort_rows(cursor, service, inventory, named(params), by)
-        if check:
-            cursor.connection.rollback()
-    return {"changed": bool(ids), "ids": ids}
-
-
-def last(params: dict[str, Any]) -> dict[str, Any]:
-    """The last successful versions."""
-    with transaction(params["database"]) as cursor:
-        versions = deployments.last_versions(cursor, params["service"], params["inventory"])
-    return {"changed": False, "versions": versions}
-
-
 def main() -> None:
     """Runs the module."""
     module = AnsibleModule(argument_spec=SPEC, required_if=NEEDED, supports_check_mode=True)
-    params = module.params
-    journal = Journal(Path(params["journal"])) if params["journal"] else None
     try:
-        if params["state"] == "opened":
-            result = opened(params, journal, module.check_mode)
-        elif params["state"] == "aborted":
-            result = aborted(params, module.check_mode)
-        elif params["state"] == "last":
-            result = last(params)
-        else:
-            result = written(params, journal, module.check_mode)
+        result = STATES[module.params["state"]](module.params, module.check_mode)
     except Refused as refusal:
         module.fail_json(msg=str(refusal))
     for warning in result.pop("warnings", []):

@@ -4,21 +4,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.caelum.errors import Refused
 from ansible.module_utils.caelum.instance import host
-from ansible.module_utils.caelum.instance.accounts import account
-from ansible.module_utils.caelum.instance.instances import parse
+from ansible.module_utils.caelum.instance.arguments import RUNTIMES, SPEC
 from ansible.module_utils.caelum.instance.layout import Layout
-from ansible.module_utils.caelum.instance.native import Native
-from ansible.module_utils.caelum.instance.planning import Asked, Host, Plan, plan_present, plan_stopped, wanted
-from ansible.module_utils.caelum.instance.purge import plan_purge
-from ansible.module_utils.caelum.instance.runtime import Runtime, RuntimeState
-from ansible.module_utils.caelum.instance.tree import Directory
+from ansible.module_utils.caelum.instance.request import run
 
 DOCUMENTATION = r"""
 module: caelum_instance
@@ -30,6 +23,7 @@ description:
     and diff show the plan that would be applied.
   - An instance is restarted when its program, env file, credentials or release changed, or when its process runs with
     older settings or another release than it should. One that has ended is started. Others are left alone.
+  - Can write down on the host what it applies, so that the host can return to it without a database.
   - When the supervising daemon was killed, the next run ends the processes that it left behind and starts it again.
 options:
   state:
@@ -82,106 +76,60 @@ options:
     type: list
     elements: str
     default: []
-  directories:
-    description: Directories to make, parents included, before anything else.
-    type: list
-    elements: dict
-    default: []
+  revision:
+    description:
+      - Apply a release that was recorded on this host, for the one service in O(services). O(instances) is left out.
+      - V(current) is the last release that was committed, see M(caelum_revision). Check mode shows how the host differs
+        from it.
+      - V(previous) is the one that the host had before that.
+      - V(rollback) is V(current) when a deployment ended half way on this host, and V(previous) otherwise.
+    type: str
+    choices: [current, previous, rollback]
+  keep_others:
+    description:
+      - Keep the instances of O(services) that the current revision has and O(instances) does not list, as that revision
+        has them. They are part of what is applied and recorded.
+      - Refused when the host has such instances and no revision says how they are to be.
+    type: bool
+    default: false
+  fencing_token:
+    description:
+      - Key of this deployment, as M(caelum_deployment) gave it. It goes with O(recorded) or O(revision).
+      - The host's lock is taken, a token lower than one that was here is refused, and what is applied is written down
+        as pending before the first step. It stays so until M(caelum_revision) commits or discards it.
+      - Check mode only looks whether the token is refused.
+    type: int
+  recorded:
+    description:
+      - What is written down beside O(instances), for a later return to this release. One service at a time; needs
+        O(fencing_token).
+    type: dict
     suboptions:
-      path:
-        description: Absolute, or relative to O(prefix).
+      version:
+        description: Version of the service.
         type: str
         required: true
-      mode:
-        description: Permissions in octal, quoted.
+      action:
+        description: Kind of change, as in M(caelum_deployment).
         type: str
-        default: '0755'
-      owner:
-        description: User to whom it belongs, with that user's primary group. Only as root.
+        default: deploy
+      run:
+        description: Name of the controller's run, by which services that were changed together are known.
         type: str
-  instances:
-    description: All instances of O(services) on this host.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      name:
-        description: Component and slot, as in V(fincoll@stable).
-        type: str
-        required: true
-      service:
-        description: Service to which the component belongs.
-        type: str
-        required: true
-      component:
-        description: The part of O(instances[].name) before the @; it may be left out, and is checked otherwise.
-        type: str
-      slot:
-        description: The part of O(instances[].name) behind the @; it may be left out, and is checked otherwise.
-        type: str
-      release:
-        description:
-          - Version to which the slot shall point. It must be complete on the host, see M(caelum_release) and
-            O(releases_follow).
-        type: str
-        required: true
-      command:
-        description:
-          - Arguments of the process. V({python}) becomes the release's C(bin/python), V({release}) its folder, resolved
-            once at the start, so that a running process keeps its own release's code after a switch.
-          - Required unless O(instances[].kind=job).
+      config:
+        description: What M(caelum_config) gets for this release; no secrets.
+        type: dict
+      tokens:
+        description: Rows of tokens that M(caelum_config) gets for it, hashes and not tokens.
         type: list
-        elements: str
-      environment:
-        description:
-          - Settings, written to C(etc/caelum/<name>.env) with permissions 0640; the process finds the file's path in
-            E(CAELUM_ENV_FILE). Lists and dicts are written as JSON.
+        elements: dict
+        default: []
+      model:
+        description: The model that belongs to it, as M(caelum_model) takes it.
         type: dict
-        default: {}
-      credentials:
-        description:
-          - File name to content. Written to C(etc/caelum/credentials/<name>/) with permissions 0600; the process finds
-            the folder's path in E(CREDENTIALS_DIRECTORY). Never shown.
-        type: dict
-        default: {}
-      address:
-        description: Address that the instance listens on.
-        type: str
-        default: 127.0.0.1
-      port:
-        description: Port that the instance listens on. Refused before anything changes when another process has it.
-        type: int
-      port_variable:
-        description: Variable of the inventory that sets the port, for refusals.
-        type: str
-      user:
-        description: System user that the process runs as. Only as root; by default it runs as the caller.
-        type: str
-      stop_signal:
-        description: Signal that asks the process to end.
-        type: str
-        choices: [TERM, INT, QUIT, HUP, USR1, USR2]
-        default: TERM
-      stop_wait:
-        description: Seconds after which it is killed.
-        type: int
-        default: 5
-      state:
-        description: Whether its process runs.
-        type: str
-        choices: [started, stopped]
-        default: started
-      kind:
-        description: A V(job) has settings, credentials and a slot, but no supervised process.
-        type: str
-        choices: [service, job]
-        default: service
-      priority:
-        description: Lower numbers start earlier and stop later.
-        type: int
-        default: 500
 notes:
   - Runs with the Python of the controller's environment, which has the package supervisor.
+extends_documentation_fragment: caelum_instances
 requirements: [supervisor]
 author: [Caelum]
 """
@@ -201,6 +149,21 @@ EXAMPLES = r"""
         environment: {CAELUM_COMPONENT: fincoll, CAELUM_SLOT: stable, FINCOLL_PORT: 8001}
         port: 8001
         port_variable: fincoll_port
+
+- name: Apply and record them, to be committed once they are ready
+  caelum_instance:
+    prefix: "{{ caelum_prefix }}"
+    services: [fincoll]
+    instances: "{{ fincoll_instances }}"
+    fencing_token: "{{ deployment.fencing_token }}"
+    recorded: {version: v1.1.0}
+
+- name: Return to the release before
+  caelum_instance:
+    prefix: "{{ caelum_prefix }}"
+    services: [fincoll]
+    revision: rollback
+    fencing_token: "{{ deployment.fencing_token }}"
 
 - name: Stop everything of this checkout
   caelum_instance:
@@ -229,6 +192,36 @@ uid:
   returned: success
   type: int
   sample: 0
+revision:
+  description:
+    - What was applied of O(recorded) or O(revision), also in check mode; null without these.
+    - Its instances have neither settings nor credentials. It has no number before it is committed.
+  returned: success
+  type: dict
+  sample:
+    number: 3
+    version: v1.1.0
+    action: deploy
+    at: '2025-03-01T09:30:00.000+00:00'
+    run:
+    config: {service: fincoll, version: v1.1.0}
+    tokens: []
+    model:
+    instances:
+      - name: fincoll@stable
+        component: fincoll
+        slot: stable
+        service: fincoll
+        release: v1.1.0
+        address: 127.0.0.1
+        port: 8001
+        kind: service
+        state: started
+fence:
+  description: Highest fencing token that the host has seen for the one service in O(services), 0 for none.
+  returned: when O(revision) or O(fencing_token) is given
+  type: int
+  sample: 12
 instances:
   description: The instances listed, and those that were removed or stopped.
   returned: success
@@ -262,115 +255,27 @@ instances:
       sample: /opt/caelum-1f2e3d4c/var/log/caelum/fincoll@stable.log
 """
 
-INSTANCE = {
-    "name": {"type": "str", "required": True},
-    "service": {"type": "str", "required": True},
-    "component": {"type": "str"},
-    "slot": {"type": "str"},
-    "release": {"type": "str", "required": True},
-    "command": {"type": "list", "elements": "str"},
-    "environment": {"type": "dict", "default": {}},
-    "credentials": {"type": "dict", "default": {}, "no_log": True},
-    "address": {"type": "str", "default": "127.0.0.1"},
-    "port": {"type": "int"},
-    "port_variable": {"type": "str"},
-    "user": {"type": "str"},
-    "stop_signal": {"type": "str", "choices": ["TERM", "INT", "QUIT", "HUP", "USR1", "USR2"], "default": "TERM"},
-    "stop_wait": {"type": "int", "default": 5},
-    "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
-    "kind": {"type": "str", "choices": ["service", "job"], "default": "service"},
-    "priority": {"type": "int", "default": 500},
-}
-DIRECTORY = {
-    "path": {"type": "str", "required": True},
-    "mode": {"type": "str", "default": "0755"},
-    "owner": {"type": "str"},
-}
-SPEC = {
-    "state": {"type": "str", "choices": ["present", "stopped", "absent"], "default": "present"},
-    "prefix": {"type": "path", "required": True},
-    "purge": {"type": "bool", "default": False},
-    "purge_also": {"type": "list", "elements": "str", "default": []},
-    "releases_follow": {"type": "bool", "default": False},
-    "runtime": {"type": "str", "choices": ["native"], "default": "native"},
-    "services": {"type": "list", "elements": "str", "default": []},
-    "directories": {"type": "list", "elements": "dict", "options": DIRECTORY, "default": []},
-    "instances": {"type": "list", "elements": "dict", "options": INSTANCE, "default": []},
-}
-RUNTIMES = {"native": Native}
-
-
-Planned = tuple[Plan, RuntimeState, list[str]]
-"""What is to be done, the processes that it was planned from, and the names of the instances listed."""
-
-
-def plan_for(params: dict[str, Any], layout: Layout, runtime: Runtime, *, check_mode: bool) -> Planned:
-    """The plan for `state`; Refused when it cannot be meant or cannot work."""
-    if params["purge_also"] and not params["purge"]:
-        raise Refused("purge_also goes with purge: true; add it, or leave purge_also out")
-    if params["purge"] and params["state"] != "absent":
-        raise Refused(f"purge removes all of the prefix, state={params['state']} keeps it; give state: absent")
-    if params["state"] == "present":
-        return _plan_present(params, layout, runtime, follow=check_mode and params["releases_follow"])
-    if params["services"] or params["instances"] or params["directories"]:
-        raise Refused(f"state={params['state']} concerns all of the prefix; leave out services, instances, directories")
-    going = plan_purge(layout, runtime, params["purge_also"]) if params["purge"] else None
-    state = runtime.observe(insist=False)
-    if params["state"] == "stopped":
-        return plan_stopped(Host(state), runtime.daemon), state, []
-    instances, more = host.everything(layout, runtime)
-    plan = plan_stopped(Host(state, present=instances), runtime.daemon, more)
-    if going is not None:
-        plan = replace(plan, remove=(*going.trees, *going.files, *going.folders), trees=frozenset(going.trees))
-    return plan, state, []
-
-
-def _plan_present(params: dict[str, Any], layout: Layout, runtime: Runtime, *, follow: bool) -> Planned:
-    runtime.refuse_impossible()
-    instances = parse(params["instances"], params["services"], users_follow=follow)
-    listed = (_directory(item, layout.prefix, follow) for item in params["directories"])
-    asked = Asked(
-        items=tuple(wanted(instance, layout, runtime, host.build(layout, instance)) for instance in instances),
-        directories=(*layout.directories(), *runtime.directories(), *listed),
-        shared=runtime.shared_files(),
-        services=tuple(params["services"]),
-    )
-    seen = host.observe(layout, runtime, asked, releases_follow=follow)
-    plan = plan_present(asked, seen, runtime.daemon)
-    more = host.refuse_impossible(plan, asked.items, layout, seen.runtime)
-    return replace(plan, end=(*plan.end, *more)), seen.runtime, [instance.name for instance in instances]
-
-
-def _directory(item: dict[str, Any], prefix: Path, owner_follows: bool) -> Directory:
-    path = Path(prefix, item["path"])
-    try:
-        mode = int(item["mode"], 8)
-    except ValueError:
-        raise Refused(f"directory {path}: mode {item['mode']!r} is not octal; write it quoted, as in '0750'") from None
-    if not item["owner"]:
-        return Directory(path, mode)
-    owner = account(item["owner"], f"directory {path}", follows=owner_follows)
-    return Directory(path, mode, owner.uid, owner.gid)
-
 
 def main() -> None:
     """Plan, and apply unless in check mode."""
     module = AnsibleModule(SPEC, supports_check_mode=True)
-    layout = Layout(Path(module.params["prefix"]).absolute())
-    runtime = RUNTIMES[module.params["runtime"]](layout)
+    params = module.params
+    layout = Layout(Path(params["prefix"]).absolute())
+    runtime = RUNTIMES[params["runtime"]](layout)
     try:
-        plan, state, names = plan_for(module.params, layout, runtime, check_mode=module.check_mode)
-        if plan and not module.check_mode:
-            host.apply(plan, runtime)
-            state = runtime.observe()
-        rows = host.report(plan, state, layout, names)
+        outcome = run(params, layout, runtime, check=module.check_mode)
+        module.no_log_values.update(outcome.secrets)
+        rows = host.report(outcome.plan, outcome.state, layout, outcome.names)
     except Refused as refusal:
         module.fail_json(msg=str(refusal))
     except OSError as error:
-        module.fail_json(msg=f"{module.params['prefix']}: {error}; see that the caller may write there")
-    if plan.trees and layout.prefix not in plan.remove:
+        module.fail_json(msg=f"{params['prefix']}: {error}; see that the caller may write there")
+    plan = outcome.plan
+    if params["purge"] and plan and layout.prefix not in plan.remove:
         module.warn(f"{layout.prefix} stays: it holds more than the deployment made, or its name cannot be removed")
-    module.exit_json(changed=bool(plan), steps=plan.steps(), diff=plan.diff(), instances=rows, uid=os.geteuid())
+    told = {"revision": outcome.revision.shown() if outcome.revision else None}
+    told |= {"fence": outcome.fence} if outcome.fence is not None else {}
+    module.exit_json(changed=bool(plan), steps=plan.steps(), diff=plan.diff(), instances=rows, uid=os.geteuid(), **told)
 
 
 if __name__ == "__main__":

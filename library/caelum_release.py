@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ansible module: builds, installs, lists and prunes releases."""
+"""Ansible module: builds, installs, lists, prunes and verifies releases."""
 
 from __future__ import annotations
 
@@ -9,29 +9,33 @@ from ansible.module_utils.caelum.release.states import STATES
 
 DOCUMENTATION = r"""
 module: caelum_release
-short_description: Build, install, list and prune releases of services
+short_description: Build, install, list, prune and verify releases of services
 version_added: "1.0"
 description:
   - A release is one service's code at one version, built once into a signed store and installed unchanged everywhere.
-  - V(built) works on the controller. Each release is made from the git tag I(version) or I(name)/I(version),
-    in dev without such a tag from the working tree, and is written to C(<store>/<name>/<version>/) whole or not
-    at all. It holds the wheels, C(requirements.txt) with their hashes, C(manifest.json) and an ed25519 signature.
+  - V(built) works on the controller. Each release is made from the git tag I(version) or C(<name>/<version>), in dev
+    without such a tag from the working tree, and is written to C(<store>/<name>/<version>/) whole or not at all. It
+    holds the wheels, C(requirements.txt) with their hashes, C(manifest.json) and an ed25519 signature.
   - A version is immutable. When the store has it with the same content nothing changes; other content is refused.
   - V(installed) works on a host. It verifies signature, hashes, ABI and C library, then makes a relocatable
     virtual environment in C(<prefix>/opt/caelum/<name>/releases/<version>), read-only, by one rename.
   - V(pruned) leaves the newest I(keep) releases of each service, in the store and on the host. Whatever their age, it
-    never removes what a slot of the host points to, a version given in I(services), or one in I(protect).
+    never removes what a slot of the host points to, what the last I(keep) recorded releases of the host run, so that a
+    rollback finds them, a version given in I(services), or one in I(protect).
+  - V(verified) reads every file of installed releases and says which were edited, are missing or were added. It goes by
+    the hashes in the wheels of I(store), or without that in the installed C(RECORD) files, and changes nothing.
   - Long steps show their progress while they run.
 options:
   state:
     description: What to make true.
     type: str
-    choices: [built, installed, listed, pruned]
+    choices: [built, installed, listed, pruned, verified]
     required: true
   services:
     description:
       - Releases to build or install, all in one call.
       - For V(pruned), the services to look at, none meaning every one; the versions given with them stay.
+      - For V(verified), the releases to look at, none meaning all that are installed.
     type: list
     elements: dict
     default: []
@@ -53,6 +57,11 @@ options:
         type: list
         elements: str
         default: []
+      components:
+        description: Components of the service whose own tags, C(<component>/<version>), name the release too.
+        type: list
+        elements: str
+        default: []
       variants:
         description: Lock file of each variant, the preferred first.
         type: dict
@@ -61,7 +70,7 @@ options:
         type: str
         default: ""
   store:
-    description: Folder of the built releases. Needed unless I(state=listed) or I(state=pruned) look at a host alone.
+    description: Folder of the built releases. Needed unless V(listed), V(pruned) or V(verified) look at a host alone.
     type: path
   prefix:
     description: Root of the files on the host; for all states but V(built).
@@ -173,6 +182,12 @@ EXAMPLES = r"""
     store: /srv/caelum/releases
     prefix: /
 
+- name: Hold all installed releases against the store's wheels
+  caelum_release:
+    state: verified
+    store: /srv/caelum/releases
+    prefix: /
+
 - name: Keep the last five, and what may be rolled back to
   caelum_release:
     state: pruned
@@ -194,7 +209,9 @@ releases:
   description:
     - One entry for each of I(services), in their order.
     - One that check mode would build, or install after it is built, has its name, version and C(changed) only.
-  returned: state is built or installed
+    - For V(verified) each has its name, version, path and the relative names of files that are C(edited), C(missing)
+      or C(extra), and in C(broken) why it could not be looked at.
+  returned: state is built, installed or verified
   type: list
   elements: dict
   sample:
@@ -219,6 +236,15 @@ target:
   returned: state is listed
   type: dict
   sample: {abi: cp311, platform: linux_x86_64, glibc: "2.36"}
+findings:
+  description: What is not as it was installed, a line each; empty when all is.
+  returned: state is verified
+  type: list
+  elements: str
+  sample:
+    - >-
+      release v1.1.0 of fincoll is not as it was installed: lib/python3.11/site-packages/fincoll/server.py was edited;
+      move /opt/caelum/fincoll/releases/v1.1.0 away and deploy v1.1.0 again
 removed:
   description: Paths that were removed.
   returned: state is pruned
@@ -232,11 +258,12 @@ SERVICE = {
     "version": {"type": "str", "required": True},
     "lock": {"type": "str"},
     "packages": {"type": "list", "elements": "str", "default": []},
+    "components": {"type": "list", "elements": "str", "default": []},
     "variants": {"type": "dict"},
     "variant": {"type": "str", "default": ""},
 }
 SPEC = {
-    "state": {"type": "str", "choices": ["built", "installed", "listed", "pruned"], "required": True},
+    "state": {"type": "str", "choices": ["built", "installed", "listed", "pruned", "verified"], "required": True},
     "services": {"type": "list", "elements": "dict", "options": SERVICE, "default": [], "aliases": ["releases"]},
     "store": {"type": "path"},
     "prefix": {"type": "path"},
@@ -262,6 +289,7 @@ REQUIRED = [
     ("state", "installed", ["services", "store", "prefix", "public_key"]),
     ("state", "listed", ["store", "prefix"], True),
     ("state", "pruned", ["store", "prefix"], True),
+    ("state", "verified", ["prefix"]),
 ]
 
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes a virtual environment from locks, anew whenever a lock, the interpreter or the checkout's place changes.
-# Usage: tools/environment.sh FOLDER LOCK...     (a path file makes the services importable when LOCK holds dev.txt)
+# Usage: tools/environment.sh FOLDER LOCK...     (a path file makes the services, and what the modules share, importable
+# when LOCK holds dev.txt; it is written each time, since it is no part of what the environment is made from)
 # The old environment stays until its successor is whole. Where .venv has uv, pip only downloads, since its settings say
 # from where, and uv installs, since it takes seconds.
 set -euo pipefail
@@ -14,7 +15,17 @@ mkdir -p "$wheels"
 exec 9<tools/environment.sh
 flock 9 # two makes at once: the second finds the work done
 [ ! -d "$old" ] || { rm -rf "$folder"; mv "$old" "$folder"; } # an earlier run was killed
-[ "$(cat "$folder/.made-from" 2>/dev/null)" != "$wanted" ] || exit 0
+make_importable() { # LOCK...
+  [[ " $* " == *dev.txt* ]] || return 0
+  local site
+  site=$(echo "$folder"/lib/python3*/site-packages)
+  printf '%s\n' "$PWD"/services/*/src "$PWD/module_utils" >"$site/caelum.pth.new"
+  mv "$site/caelum.pth.new" "$site/caelum.pth" # whoever starts a Python now finds the old one or this
+}
+if [ "$(cat "$folder/.made-from" 2>/dev/null)" = "$wanted" ]; then
+  make_importable "$@"
+  exit 0
+fi
 
 requirements=()
 for lock in "$@"; do requirements+=(--requirement "$lock"); done
@@ -65,10 +76,7 @@ if ! install "$@" >"$work/log" 2>&1; then
   echo "could not install $*: see the lines above; a package index must be reachable (pip's own settings apply: PIP_INDEX_URL, pip.conf)" >&2
   exit 1
 fi
-if [[ " $* " == *dev.txt* ]]; then
-  site=$("$folder/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-  printf '%s\n' "$PWD"/services/*/src >"$site/caelum.pth"
-fi
+make_importable "$@"
 echo "$wanted" >"$folder/.made-from"
 made=yes
 rm -rf "$old"

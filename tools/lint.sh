@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 bin=.venv-dev/bin
 export PATH="$PWD/$bin:$PATH"
 check() { local what=$1; shift; "$@" || { echo "$what found something: see above" >&2; exit 1; }; }
+check docs-check python tools/docs.py --check
 check ruff ruff check --quiet .
 check "ruff format" ruff format --quiet --check .
 check mypy mypy --no-error-summary services library module_utils plugins tools tests

@@ -11,7 +11,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from .components import wanted_service
+from .database import controllers
+
 Instance = Mapping[str, Any]
+
+PORTLESS = {"pim-worker@stable": "/health/worker", "caelum-reaper@stable": "/health/reaper"}
+"""Processes of PIM that listen nowhere, and the route by which pim-web tells of them."""
 
 
 def local_prefix(checkout: str, uid: int | None = None) -> str:
@@ -40,17 +46,32 @@ def controller_pid(_prefix: str) -> int:
     return found
 
 
+def run_name(prefix: str) -> str:
+    """What tells this run of `ansible-playbook` from all others."""
+    told = controllers.identity(controller_pid(prefix))
+    return f"{told['controller']}/{told['boot_id'][:8]}/{told['pid']}/{told['started']}"
+
+
 def owned(directories: Iterable[Mapping[str, Any]], as_root: bool) -> list[dict[str, Any]]:
     """Directories of `caelum_instance`; as root they are said to be root's, so that no service owns a shared folder."""
     return [{**item, **({"owner": "root"} if as_root else {})} for item in directories]
 
 
 def releases(catalogue: Iterable[Mapping[str, Any]], senvec_versions: Mapping[str, str]) -> list[dict[str, Any]]:
-    """What is to be built and installed: the catalogue, and SenVec once more for each other version in use."""
+    """What is to be built and installed: the catalogue, and SenVec once more for each other version in use.
+
+    Such a version may be the tag of the components that have it.
+    """
     wanted = [dict(item) for item in catalogue]
     base = next(item for item in wanted if item["name"] == "senvec")
-    others = dict.fromkeys(str(version) for version in senvec_versions.values())
-    return wanted + [{**base, "version": version} for version in others if version != base["version"]]
+    others: dict[str, list[str]] = {}
+    for name, version in senvec_versions.items():
+        others.setdefault(str(version), []).append(str(name))
+    return wanted + [
+        {**base, "version": version, "components": names}
+        for version, names in others.items()
+        if version != base["version"]
+    ]
 
 
 def commit_of(built: Iterable[Mapping[str, Any]], service: str) -> str:
@@ -77,11 +98,12 @@ def url(instance: Instance, host: str) -> str:
 
 
 def questions(instances: Iterable[Instance], host: str) -> dict[str, tuple[str, str]]:
-    """By instance, the address and route that tell whether it can do its job; pim-web answers for pim-worker."""
-    listed = list(instances)
-    asked = {str(item["name"]): (url(item, host), "/ready") for item in listed if url(item, host)}
-    if "pim-web@stable" in asked and any(item["name"] == "pim-worker@stable" for item in listed):
-        asked["pim-worker@stable"] = (asked["pim-web@stable"][0], "/health/worker")
+    """By instance, the address and route that tell whether it can do its job; pim-web answers for PORTLESS."""
+    names = {str(item["name"]): url(item, host) for item in instances}
+    asked = {name: (address, "/ready") for name, address in names.items() if address}
+    if "pim-web@stable" in asked:
+        web = asked["pim-web@stable"][0]
+        asked |= {name: (web, route) for name, route in PORTLESS.items() if name in names}
     return asked
 
 
@@ -119,6 +141,29 @@ def merge_instances(known: Iterable[Instance], more: Iterable[Instance], host: s
             "address": f"{host}:{instance['port']}" if "port" in instance else host,
         }
     return list(rows.values())
+
+
+def ports(
+    instances: Iterable[Instance], groups: Iterable[str], service: str = "", component: str = ""
+) -> list[dict[str, Any]]:
+    """What `caelum_preflight` takes: those that listen, on a host of these groups, in a run about what is named."""
+    here = {*groups, *(["postgresql"] if "database" in groups else [])}
+    only = wanted_service(service, component)
+    return [
+        {
+            "name": item["name"],
+            "service": item["service"],
+            "address": item["address"],
+            "port": item["port"],
+            "variable": item.get("port_variable"),
+        }
+        for item in instances
+        if item.get("port") is not None
+        and item.get("state", "started") == "started"
+        and item["service"] in here
+        and (item["service"] == "postgresql" or only in {"", item["service"]})
+        and (item["service"] == "postgresql" or component in {"", str(item["name"]).partition("@")[0]})
+    ]
 
 
 def urls(ports: Mapping[str, Any], host: str, exclude: Iterable[str] = ()) -> dict[str, str]:

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import action_loader
 from ansible.utils.display import Display
 
 _LOOK_EVERY_S = 0.2
@@ -52,20 +52,16 @@ class _Tail:
             display.display(f"  {line.decode(errors='replace')}")
 
 
-class ActionModule(ActionBase):  # type: ignore[misc] # ansible-core ships no types
+class ActionModule(action_loader.get("caelum_local", class_only=True)):  # type: ignore[misc] # ansible-core ships no types
     """Shows progress where the module runs on this machine; elsewhere it only runs the module."""
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def answer(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         """The module's own result."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
         if self._connection.transport != "local" or self._task.check_mode:
-            return result | self._execute(arguments, task_vars)
+            sent: dict[str, Any] = super().answer(arguments, task_vars)
+            return sent
         with tempfile.TemporaryDirectory(prefix="caelum-progress-") as folder:
             path = Path(arguments.setdefault("progress", f"{folder}/lines"))
             with _Tail(path):
-                return result | self._execute(arguments, task_vars)
-
-    def _execute(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        answer: dict[str, Any] = self._execute_module(self._task.action, module_args=arguments, task_vars=task_vars)
-        return answer
+                seen: dict[str, Any] = super().answer(arguments, task_vars)
+                return seen

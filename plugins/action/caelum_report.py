@@ -1,4 +1,7 @@
-"""Makes the table at the end of a run: what runs where, at which version, and how it is. The callback prints it."""
+"""Makes the table at the end of a run: what runs where, at which version, and how it is. The callback prints it.
+
+With `lines` those are printed instead, as other playbooks than deploy.yml need it.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,9 @@ class ActionModule(ActionBase):  # type: ignore[misc] # ansible-core ships no ty
         """The lines, as `caelum_report` in the result."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = self._task.args
-        result["caelum_report"] = lines(arguments["running"], arguments.get("health"), arguments.get("hints", {}))
+        ready = arguments.get("lines")
+        if ready is None:
+            ready = lines(arguments["running"], arguments.get("health"), arguments.get("hints", {}))
+        result["caelum_report"] = ready
         result["changed"] = False
         return result

@@ -69,7 +69,7 @@ class CallbackModule(Default):  # type: ignore[misc] # ansible-core ships no typ
     def v2_runner_on_ok(self, result: Any) -> None:
         """A change is named; of the rest, what took long."""
         if "caelum_report" in result._result:
-            self._table = result._result["caelum_report"]
+            self._table += result._result["caelum_report"]
         if self._wordy:
             super().v2_runner_on_ok(result)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,34 @@ ROOT = Path(__file__).parents[2]
 # Ansible bundles the checkout's module_utils into modules, but leaves them out of the controller's own path.
 ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
 
-from ansible.module_utils.caelum import preflight, topology  # noqa: E402
+from ansible.module_utils.caelum import components, drift, operations, topology  # noqa: E402
+from ansible.module_utils.caelum.preflight import command_line  # noqa: E402
 
 
-def refusal(version: str, service: str, inventory: str, runtime: str, prefix: str) -> str:
-    """Why a run cannot work, as one line; empty when it can. Knows the command line and the roles' argument specs."""
-    specs = (ROOT / "roles").glob("*/meta/argument_specs.yml")
-    asked = preflight.Asked(
-        version=str(version),
-        service=str(service),
-        inventory=str(inventory),
-        runtime=str(runtime),
-        prefix=str(prefix),
-        as_root=topology.as_root(prefix),
-        given=tuple(load_extra_vars(DataLoader())),
-        known=preflight.declared(yaml.safe_load(spec.read_text()) for spec in specs),
+def refusal(asked: Mapping[str, Any], build: bool = False) -> str:
+    """Why a run, with `build` a mere build, cannot work, as one line; empty when it can.
+
+    `asked` has the fields of `command_line.Asked`; the command line and the roles' argument specs are added.
+    """
+    # the loader in C takes a tenth of the time, which every run would wait for
+    specs = (
+        yaml.load(spec.read_text(), yaml.CSafeLoader) for spec in (ROOT / "roles").glob("*/meta/argument_specs.yml")
     )
-    return str(preflight.refusal(asked))
+    texts = {name: value if isinstance(value, Mapping) else str(value) for name, value in asked.items()}
+    found = command_line.Asked(
+        **texts,
+        as_root=topology.as_root(str(asked.get("prefix", "/"))),
+        given=load_extra_vars(DataLoader()),
+        known=command_line.declared(specs),
+    )
+    return str(command_line.build_refusal(found) if build else command_line.refusal(found))
+
+
+def operation_refusal(inventory: str, service: str, runtime: str, prefix: str) -> str:
+    """Why a run that names no version cannot work, as one line; empty when it can."""
+    return refusal(
+        {"version": "v0.0.0", "inventory": inventory, "service": service, "runtime": runtime, "prefix": prefix}
+    )
 
 
 class FilterModule:
@@ -39,18 +51,34 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         """Names that templates use, with the functions behind them."""
         return {
+            "caelum_abort_lines": operations.abort_lines,
             "caelum_as_root": topology.as_root,
             "caelum_changed_components": topology.changed_components,
             "caelum_commit_of": topology.commit_of,
             "caelum_controller_pid": topology.controller_pid,
+            "caelum_drift": drift.drift,
+            "caelum_drift_lines": drift.lines,
             "caelum_fincoll_instances": topology.fincoll_instances,
+            "caelum_half_way": operations.half_way,
+            "caelum_history_lines": operations.history_lines,
+            "caelum_hosts": components.hosts,
+            "caelum_last_run": operations.last_run,
             "caelum_local_prefix": topology.local_prefix,
             "caelum_merge_instances": topology.merge_instances,
+            "caelum_narrowed": operations.narrowed,
+            "caelum_narrowed_releases": components.narrowed_releases,
+            "caelum_operation_refusal": operation_refusal,
+            "caelum_outcome": operations.outcome,
             "caelum_owned": topology.owned,
+            "caelum_ports": topology.ports,
             "caelum_probes": topology.probes,
+            "caelum_recorded": operations.recorded,
+            "caelum_recorded_probes": operations.recorded_probes,
+            "caelum_recorded_releases": operations.recorded_releases,
             "caelum_refusal": refusal,
             "caelum_releases": topology.releases,
             "caelum_report_probes": topology.report_probes,
+            "caelum_run": topology.run_name,
             "caelum_senvec_instances": topology.senvec_instances,
             "caelum_token_hashes": topology.token_hashes,
             "caelum_token_rows": topology.token_rows,

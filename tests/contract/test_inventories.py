@@ -20,8 +20,8 @@ def senvec(host: str) -> set[str]:
 
 
 def pim(host: str) -> set[str]:
-    """PIM's two processes on one host."""
-    return {f"pim-web@stable {host}:5000", f"pim-worker@stable {host}"}
+    """PIM's three processes on one host."""
+    return {f"pim-web@stable {host}:5000", f"pim-worker@stable {host}", f"caelum-reaper@stable {host}"}
 
 
 # This machine, and the specification's Options 1 and 2.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -19,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOKS = {
     "deploy VERSION=v1.1.0": "deploy.yml -e 'version=v1.1.0'",
     "abort SERVICE=fincoll": "abort.yml -e 'service=fincoll'",
+    "halt REASON=split": "halt.yml -e",
+    "resume": "resume.yml",
     "down": "playbooks/stop.yml",
     "topology": "playbooks/topology.yml",
 }
@@ -65,6 +68,16 @@ def test_every_playbook_gets_the_prefix_that_was_given_and_the_further_arguments
         assert " -e caelum_prefix=/srv/b " in line(given, "ansible-playbook")
     production = line(rendered(*target.split(), "INVENTORY=production"), "ansible-playbook")
     assert " -i 'inventory/production' " in production
+
+
+def test_a_reason_reaches_the_playbook_whole() -> None:
+    reason = """it's "the split" of AAPL; a & b # c"""
+    shown = make("--eval", 'show:; @echo "$$REASON"', "show", f"REASON={reason}")
+    assert shown.stdout == f"{reason}\n", shown.stderr
+    command = line(rendered("halt", f"REASON={reason}"), "ansible-playbook").replace(".venv/bin/python", sys.executable)
+    printing = command.replace(".venv/bin/ansible-playbook", "printf '%s\\n'", 1)
+    done = subprocess.run(["bash", "-c", printing], env=bare(REASON=reason), check=True, capture_output=True, text=True)
+    assert json.loads(done.stdout.splitlines()[-1]) == {"reason": reason}
 
 
 def test_a_relative_prefix_is_the_folder_that_the_caller_sees() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import psycopg
@@ -48,6 +49,111 @@ def test_the_schema_goes_forward_back_and_forward_on_postgresql_18(postgres_serv
 def test_the_schema_goes_forward_back_and_forward_on_postgresql_15() -> None:
     with server(POSTGRESQL_15) as older:
         there_and_back(older)
+
+
+def revisions() -> list[str]:
+    folder = Path(schema.__file__).parent / "migrations" / "versions"
+    return sorted(path.name.partition("_")[0] for path in folder.glob("[0-9]*_*.py"))
+
+
+class Shape:
+    """What code can rely on: tables with their columns' types and defaults, and what pim_user may do with them."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self.columns = {
+            (table, column): (kind, optional, has_default)
+            for table, column, kind, optional, has_default in connection.execute(
+                """SELECT relname, attname, format_type(atttypid, atttypmod), NOT attnotnull,
+                          atthasdef OR attidentity <> ''
+                   FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+                   WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND attnum > 0
+                     AND NOT attisdropped AND NOT relispartition"""
+            )
+        }
+        self.granted = {
+            tuple(row)
+            for row in connection.execute(
+                """SELECT 'table', table_name, column_name, privilege_type FROM information_schema.column_privileges
+                   WHERE grantee = 'pim_user' AND table_schema = 'public'
+                   UNION SELECT 'table', table_name, '', privilege_type FROM information_schema.table_privileges
+                   WHERE grantee = 'pim_user' AND table_schema = 'public'
+                   UNION SELECT 'routine', routine_name, '', privilege_type FROM information_schema.routine_privileges
+                   WHERE grantee = 'pim_user' AND routine_schema = 'public'
+                   UNION SELECT 'sequence', relname, '', 'USAGE' FROM pg_class
+                   WHERE relnamespace = 'public'::regnamespace AND CASE relkind WHEN 'S'
+                   THEN has_sequence_privilege('pim_user', oid, 'USAGE') END"""
+            )
+        }
+
+    def broken_by(self, later: "Shape") -> list[str]:
+        """What code written for this shape can no longer do in the later one."""
+        found = [f"{name} is gone" for name in self.columns if name not in later.columns]
+        for name, (kind, optional, _) in self.columns.items():
+            now = later.columns.get(name)
+            if now and now[0] != kind:
+                found.append(f"{name} was {kind} and is {now[0]}")
+            if now and optional and not now[1]:
+                found.append(f"{name} may no longer be null")
+        tables = {table for table, _ in self.columns}
+        for name, (_, optional, has_default) in later.columns.items():
+            if name[0] in tables and name not in self.columns and not (optional or has_default):
+                found.append(f"{name} must be given, which older code does not")
+        return found + [f"pim_user lost {grant}" for grant in sorted(self.granted - later.granted)]
+
+
+@pytest.mark.parametrize(("older", "newer"), list(pairwise(revisions())))
+def test_a_migration_only_adds_and_goes_back_without_a_trace(postgres_server: Server, older: str, newer: str) -> None:
+    """Old code runs on the new schema, so that a release goes back without its migration."""
+    with database(postgres_server) as on:
+        on.migrate("upgrade", older)
+        with on.connect() as connection:
+            before = Shape(connection)
+        on.migrate("upgrade", newer)
+        with on.connect() as connection:
+            after = Shape(connection)
+        assert before.broken_by(after) == []
+        on.migrate("downgrade", older)
+        with on.connect() as connection:
+            back = Shape(connection)
+        assert (back.columns, back.granted) == (before.columns, before.granted)
+        assert on.migrate("upgrade", newer) == f"{older} -> {newer}"
+
+
+@pytest.mark.parametrize(
+    ("breaking", "complaint"),
+    [
+        ("ALTER TABLE deployment_history DROP COLUMN evidence", "('deployment_history', 'evidence') is gone"),
+        ("ALTER TABLE deployment_history ALTER COLUMN version TYPE text", "was character varying(20) and is text"),
+        ("ALTER TABLE deployment_history ALTER COLUMN logs SET NOT NULL", "may no longer be null"),
+        ("ALTER TABLE deployment_history ADD COLUMN must integer NOT NULL", "must be given"),
+        ("REVOKE INSERT ON audit_log FROM pim_user", "pim_user lost"),
+        ("REVOKE USAGE ON SEQUENCE deployment_fencing FROM pim_user", "pim_user lost"),
+        ("DROP TABLE experiments CASCADE", "('experiments', 'name') is gone"),
+    ],
+)
+def test_a_migration_that_would_break_older_code_is_found(
+    migrated_database: Database, breaking: str, complaint: str
+) -> None:
+    """The check above can fail."""
+    with migrated_database.connect() as connection:
+        before = Shape(connection)
+        connection.execute(breaking)
+        assert complaint in "\n".join(before.broken_by(Shape(connection)))
+
+
+def test_statements_from_before_the_lease_work_after_it(migrated_database: Database) -> None:
+    with migrated_database.connect("pim_user") as user:
+        opened = user.execute(
+            """INSERT INTO deployment_history (service_name, version, action, host, status, environment, inventory,
+                   component, git_commit, requested_by, heartbeat_at, fencing_token)
+               VALUES ('fincoll', 'v1.0.0', 'deploy', 'fin-44', 'in_progress', 'dev', 'local',
+                   'fincoll', '1f3c', 'jane', now(), nextval('deployment_fencing'))
+               ON CONFLICT (service_name, component, inventory) WHERE status = 'in_progress' DO NOTHING
+               RETURNING lease_seconds"""
+        ).fetchone()
+        assert opened == (30,)
+        user.execute("UPDATE deployment_history SET status = 'success', completed_at = now() WHERE fencing_token = 1")
+        assert user.execute("SELECT status FROM deployment_history").fetchall() == [("success",)]
 
 
 def test_an_unknown_revision_and_an_absent_server_are_one_line(postgres_server: Server) -> None:
@@ -172,5 +278,6 @@ def test_migrations_are_in_the_wheel(tmp_path: Path) -> None:
     (wheel,) = WheelBuilder(str(project)).build(directory=str(tmp_path), versions=["standard"])
     names = zipfile.ZipFile(wheel).namelist()
     assert "pim/migrations/env.py" in names
-    assert "pim/migrations/versions/0001_initial.py" in names
+    for revision in revisions():
+        assert any(name.startswith(f"pim/migrations/versions/{revision}_") for name in names), revision
     assert "pim/dashboard/style.css" in names

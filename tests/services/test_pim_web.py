@@ -144,16 +144,20 @@ def test_models_come_with_their_aliases(pim: Service, migrated_database: Databas
     assert [(model["version"], model["aliases"]) for model in models] == [("v1.1.0", []), ("v1.0.0", ["champion"])]
 
 
-def test_the_worker_that_has_no_port_is_asked_here(pim: Service, migrated_database: Database) -> None:
-    silent = problem(get(pim, "/health/worker"))
+@pytest.mark.parametrize(("route", "process"), [("worker", "pim-worker"), ("reaper", "caelum-reaper")])
+def test_a_process_that_has_no_port_is_asked_here(
+    pim: Service, migrated_database: Database, route: str, process: str
+) -> None:
+    silent = problem(get(pim, f"/health/{route}"))
     assert silent["status"] == 503
-    assert silent["detail"] == "pim-worker has sent no heartbeat yet"
+    assert silent["detail"] == f"{process} has sent no heartbeat yet"
     with migrated_database.connect("pim_user") as connection:
         connection.execute(
-            "INSERT INTO service_health (service_name, version, status) VALUES ('pim-worker', 'v1.1.0', 'healthy')"
+            "INSERT INTO service_health (service_name, version, status) VALUES (%s, 'v1.1.0', 'healthy')", (process,)
         )
-    eventually(lambda: get(pim, "/health/worker").status_code == 200)
-    assert get(pim, "/health/worker").json()["version"] == "v1.1.0"
+    eventually(lambda: get(pim, f"/health/{route}").status_code == 200)
+    assert get(pim, f"/health/{route}").json()["version"] == "v1.1.0"
+    assert get(pim, "/health").json()[route]["status"] == "alive"
 
 
 def test_an_unknown_route_is_a_problem_document(pim: Service) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +21,13 @@ from typing import Any
 
 import psycopg
 
+import support.ansible_path  # noqa: F401 - makes the next import possible
+
+# isort: split
+from ansible.module_utils.caelum.instance import procfs
+
 ROOT = Path(__file__).resolve().parents[2]
-PORTS = (5000, 8001, 15433, 18000, 18001, 18002, 18003, 18004, 18090)
+PORTS = (5000, 8001, 8002, 15433, 18000, 18001, 18002, 18003, 18004, 18090)
 
 
 @dataclass(frozen=True)
@@ -41,14 +48,17 @@ class Ecosystem:
 
     prefix: Path
     base: int
+    bin: Path = Path(sys.executable).parent
 
-    def playbook(self, name: str, *arguments: str, timeout: float = 600) -> Run:
-        """Run a playbook on inventory/local with this prefix and port base."""
-        command = [str(Path(sys.executable).parent / "ansible-playbook"), name]
+    def playbook(
+        self, name: str, *arguments: str, timeout: float = 600, environment: Mapping[str, str] | None = None
+    ) -> Run:
+        """Run a playbook on inventory/local with this prefix and port base; `environment` is added to the caller's."""
+        command = [str(self.bin / "ansible-playbook"), name]
         command += ["-e", f"caelum_prefix={self.prefix}", "-e", f"caelum_port_base={self.base}", *arguments]
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PYTEST_"))}
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PYTEST_"))}
         done = subprocess.run(
-            command, cwd=ROOT, env=environment, check=False, text=True, timeout=timeout,
+            command, cwd=ROOT, env={**kept, **(environment or {})}, check=False, text=True, timeout=timeout,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         return Run(done.returncode, done.stdout)
@@ -63,6 +73,18 @@ class Ecosystem:
         request = urllib.request.Request(self.url(port, path), headers=headers)  # noqa: S310
         with urllib.request.urlopen(request, timeout=15) as answer:  # noqa: S310
             return json.load(answer)
+
+    def status(self, port: int, path: str) -> int:
+        """HTTP status of a GET, whatever it is."""
+        try:
+            with urllib.request.urlopen(self.url(port, path), timeout=15) as answer:  # noqa: S310
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    def memory_kib(self) -> int:
+        """PSS of supervisord and all that it runs."""
+        return procfs.family_pss_kib(int((self.prefix / "run/supervisord.pid").read_text()))
 
     @property
     def operator_token(self) -> str:
@@ -93,25 +115,33 @@ class Ecosystem:
 
 
 def free_base() -> int:
-    """A port base at which nothing listens."""
-    for base in range(20000, 30000, 311):
+    """A port base at which all ports can be listened on, and none is one that the system hands out (32768 and up)."""
+    for base in random.sample(range(1000, 14600, 100), 100):
         if all(_free(port + base) for port in PORTS):
             return base
-    raise RuntimeError("no port base between 20000 and 30000 is free")
+    raise RuntimeError("no port base between 1000 and 14600 is free")
 
 
 def _free(port: int) -> bool:
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 @contextmanager
-def temporary() -> Iterator[Ecosystem]:
-    """A place for an ecosystem, not made yet; remove.yml must remove whatever was deployed there, at the end."""
+def temporary(bin: Path = Path(sys.executable).parent) -> Iterator[Ecosystem]:
+    """A place for an ecosystem, not made yet; remove.yml must remove whatever was deployed there, at the end.
+
+    Playbooks are run with the Ansible in `bin`.
+    """
     # A short path that a system user can enter: sockets have 107 bytes, and PostgreSQL does not run as root.
     place = Path(tempfile.mkdtemp(prefix="caelum-", dir="/tmp"))
     place.chmod(0o755)
-    ecosystem = Ecosystem(place / "p", free_base())
+    ecosystem = Ecosystem(place / "p", free_base(), bin)
     try:
         yield ecosystem
     finally:
@@ -120,13 +150,3 @@ def temporary() -> Iterator[Ecosystem]:
         shutil.rmtree(place, ignore_errors=True)
         assert removal.status == 0, removal.output[-4000:]
         assert not left, f"remove.yml left {ecosystem.prefix}: {removal.output[-4000:]}"
-
-
-def pss_kib(pid: int) -> int:
-    """Proportional set size of a process in KiB; 0 when it has ended."""
-    try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:
-        return 0
-    match = re.search(r"^Pss:\s+(\d+)", text, re.MULTILINE)
-    return int(match.group(1)) if match else 0

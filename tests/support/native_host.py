@@ -30,8 +30,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
         folder = os.environ.get("CREDENTIALS_DIRECTORY")
         secrets = {name: open(f"{folder}/{name}").read() for name in os.listdir(folder)} if folder else {}
-        body = {"pid": os.getpid(), "uid": os.getuid(), "release": late.RELEASE, "secrets": secrets,
-                "settings": open(os.environ["CAELUM_ENV_FILE"]).read(), "environment": dict(os.environ)}
+        body = {"pid": os.getpid(), "uid": os.getuid(), "release": late.RELEASE, "version": late.RELEASE,
+                "secrets": secrets, "settings": open(os.environ["CAELUM_ENV_FILE"]).read(),
+                "environment": dict(os.environ)}
         self.send_response(200)
         self.end_headers()
         self.wfile.write(json.dumps(body).encode())

@@ -5,9 +5,9 @@ import asyncio
 from fastapi import FastAPI
 
 from caelum_common.app import create_app
-from caelum_common.errors import CannotStart
-from caelum_common.server import run, starting
+from caelum_common.server import run
 from caelum_common.settings import ServiceSettings
+from caelum_common.start import CannotStart, starting
 
 
 class Settings(ServiceSettings):

@@ -105,8 +105,8 @@ class Tiny:
         packages = ["services/common", "services/demo"]
         return {"name": "demo", "version": version, "lock": "locks/demo.txt", "packages": packages} | more
 
-    def run(self, state: str, check_mode: bool = False, **given: Any) -> dict[str, Any]:
-        """What the module does for `state`, with its own argument spec applied; raises Refused."""
+    def parameters(self, state: str, **given: Any) -> dict[str, Any]:
+        """The module's parameters for `state`, with those of `given` instead where there are any."""
         places: dict[str, Any] = {
             "source": self.root,
             "store": self.store,
@@ -119,9 +119,15 @@ class Tiny:
             "installed": {"store": self.store, "services": [self.service()]} | host,
             "listed": {"store": self.store, "prefix": self.prefix},
             "pruned": {"store": self.store, "prefix": self.prefix},
+            "verified": {"prefix": self.prefix},
         }[state]
         asked = {name: str(value) if isinstance(value, Path) else value for name, value in (parameters | given).items()}
-        checked = ArgumentSpecValidator(LIBRARY.SPEC, required_if=LIBRARY.REQUIRED).validate(asked | {"state": state})
+        return asked | {"state": state}
+
+    def run(self, state: str, check_mode: bool = False, **given: Any) -> dict[str, Any]:
+        """What the module does for `state`, with its own argument spec applied; raises Refused."""
+        asked = self.parameters(state, **given)
+        checked = ArgumentSpecValidator(LIBRARY.SPEC, required_if=LIBRARY.REQUIRED).validate(asked)
         assert not checked.error_messages, checked.error_messages
         result: dict[str, Any] = LIBRARY.STATES[state](checked.validated_parameters, check_mode)
         return result

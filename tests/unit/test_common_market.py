@@ -6,8 +6,8 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from caelum_common.errors import CannotStart
 from caelum_common.market import UnknownSymbol, market
+from caelum_common.start import CannotStart
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from caelum_common.errors import CannotStart
 from caelum_common.settings import ServiceSettings, credential
+from caelum_common.start import CannotStart
 
 
 class Settings(ServiceSettings):

@@ -1,4 +1,4 @@
-"""The database's modules as Ansible runs them: bundled, in a playbook, documented, and silent about secrets."""
+"""Modules as Ansible runs them: bundled, in a playbook, documented, and silent about secrets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,17 @@ from support.postgres import Server
 
 pytest_plugins = ["support.postgres", "support.modules"]
 
-MODULES = ("caelum_database", "caelum_deployment", "caelum_config", "caelum_model", "caelum_health")
+MODULES = (
+    "caelum_audit",
+    "caelum_database",
+    "caelum_deployment",
+    "caelum_halt",
+    "caelum_config",
+    "caelum_model",
+    "caelum_health",
+    "caelum_instance",
+    "caelum_revision",
+)
 
 
 def documented(name: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from support.postgres import Database
 
 # A spawned process reads this file without conftest, and finds Ansible's path through support.
 # isort: split
-from ansible.module_utils.caelum.database import deployments
+from ansible.module_utils.caelum.database import writes
 from ansible.module_utils.caelum.database.connection import transaction
 from ansible.module_utils.caelum.database.journal import Journal
 
@@ -187,6 +187,55 @@ def test_abort_ends_what_is_open_whoever_holds_it_and_nothing_when_idle(
     assert "failed" not in run_module("caelum_deployment", opening(login))
 
 
+def test_an_abort_without_a_service_ends_all_and_gives_a_token_that_shuts_everybody_out(
+    migrated_database: Database, login: dict[str, Any]
+) -> None:
+    pim = run_module("caelum_deployment", opening(login))
+    senvec = run_module(
+        "caelum_deployment", opening(login, service="senvec", components=[{"component": "news", "host": "pim-27"}])
+    )
+    elsewhere = run_module("caelum_deployment", opening(login, inventory="staging"))
+    abort = {"state": "aborted", "database": login, "requested_by": "joe"}
+    assert "fencing_token" not in run_module("caelum_deployment", abort, check=True)
+    aborted = run_module("caelum_deployment", abort)
+    assert aborted["ids"] == [*pim["ids"], *senvec["ids"]]
+    assert aborted["rows"][-1] == {
+        "id": senvec["ids"][0],
+        "service": "senvec",
+        "component": "news",
+        "host": "pim-27",
+        "version": "v1.1.0",
+    }
+    assert aborted["fencing_token"] > elsewhere["fencing_token"]
+    idle = run_module("caelum_deployment", abort)
+    assert (idle["changed"], idle["ids"]) == (False, [])
+    assert idle["fencing_token"] > aborted["fencing_token"], "hosts left half way are taken back with it"
+
+
+def test_the_history_is_the_newest_rows_first_with_the_seconds_that_they_took(
+    migrated_database: Database, login: dict[str, Any]
+) -> None:
+    first = run_module("caelum_deployment", opening(login, components=COMPONENTS[:1]))
+    run_module("caelum_deployment", closing(login, first, "failed", logs="no space"))
+    with migrated_database.connect() as connection:
+        connection.execute("UPDATE deployment_history SET started_at = completed_at - interval '90 s'")
+    second = run_module("caelum_deployment", opening(login, service="senvec", components=COMPONENTS[:1]))
+    run_module("caelum_deployment", opening(login, inventory="staging"))
+    asked = {"state": "history", "database": login}
+    found = run_module("caelum_deployment", asked)
+    assert not found["changed"]
+    assert [(row["id"], row["status"], row["took_s"]) for row in found["history"]] == [
+        (second["ids"][0], "in_progress", None),
+        (first["ids"][0], "failed", 90.0),
+    ]
+    assert found["history"][1]["logs"] == "no space"
+    assert [row["service"] for row in run_module("caelum_deployment", {**asked, "limit": 1})["history"]] == ["senvec"]
+    assert [row["id"] for row in run_module("caelum_deployment", {**asked, "service": "pim"})["history"]] == first[
+        "ids"
+    ]
+    assert "limit is 0" in run_module("caelum_deployment", {**asked, "limit": 0})["msg"]
+
+
 def test_the_last_version_is_the_last_that_succeeded_per_component(login: dict[str, Any]) -> None:
     for version, status, action in (
         ("v1.0.0", "success", "deploy"),
@@ -250,9 +299,9 @@ def test_a_replay_that_was_cut_off_before_it_removed_the_entry_writes_nothing_tw
     run_module("caelum_deployment", gone)
     (entry,) = Journal(folder).entries()
     kept = entry.read_bytes()
-    assert deployments.replay(login, Journal(folder)) == []
+    assert writes.replay(login, Journal(folder)) == []
     entry.write_bytes(kept)
-    assert deployments.replay(login, Journal(folder)) == []
+    assert writes.replay(login, Journal(folder)) == []
     assert events(migrated_database) == ["opened", "opened", "switched", "switched"]
     assert Journal(folder).entries() == []
 

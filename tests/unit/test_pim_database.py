@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pim import migrate, schema
-from pim.database import CREDENTIALS, Address, NoDatabase, address
+from pim.address import CREDENTIALS, Address, NoDatabase, address
 
 GIVEN = {"host": "10.0.0.1", "port": 15433, "database": "pim_database", "user": "pim_user", "password": "s3cret"}
 FOUND = Address("10.0.0.1", 15433, "pim_database", "pim_user", "s3cret")

@@ -183,7 +183,7 @@ def test_a_probe_ends_at_its_timeout() -> None:
     assert (seen.status, seen.detail) == ("down", f"no answer from {server.url} within 0.2 s")
 
 
-def test_a_worker_without_a_heartbeat_is_not_called_alive() -> None:
-    assert pulse.worker(None)["status"] == "never"
-    assert pulse.worker({"version": "v1", "age_s": 3.21}) == {"status": "alive", "version": "v1", "age_s": 3.2}
-    assert pulse.worker({"version": "v1", "age_s": pulse.LATE_S + 1})["status"] == "late"
+def test_a_process_without_a_heartbeat_is_not_called_alive() -> None:
+    assert pulse.state(None)["status"] == "never"
+    assert pulse.state({"version": "v1", "age_s": 3.21}) == {"status": "alive", "version": "v1", "age_s": 3.2}
+    assert pulse.state({"version": "v1", "age_s": pulse.LATE_S + 1})["status"] == "late"

@@ -7,21 +7,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.caelum.preflight import Asked, declared, refusal
+from ansible.module_utils.caelum.preflight.command_line import Asked, build_refusal, declared, refusal
 
 FINE = Asked(
-    version="v1.1.0", service="", inventory="local", runtime="native", prefix="/opt/caelum-1234abcd",
-    known=("caelum_prefix", "caelum_port_base", "fincoll_port", "fincoll_slots"),
+    version="v1.1.0", inventory="local", prefix="/opt/caelum-1234abcd",
+    versions=dict.fromkeys(("senvec", "finvec", "fincoll", "pim"), "v1.1.0"),
+    known={"caelum_prefix": "path", "caelum_port_base": "int", "fincoll_port": "int", "fincoll_slots": "list"},
 )  # fmt: skip
 
 
-def asked(**changes: object) -> str:
-    return refusal(dataclasses.replace(FINE, **changes))
+def changed(**changes: Any) -> Asked:
+    """A run like FINE but for `changes`; the services have its version, as the roles' defaults give it to them."""
+    if "version" in changes:
+        changes.setdefault("versions", dict.fromkeys(FINE.versions, changes["version"]))
+    return dataclasses.replace(FINE, **changes)
+
+
+def asked(**changes: Any) -> str:
+    return refusal(changed(**changes))
 
 
 def test_nothing_speaks_against_a_plain_run() -> None:
     assert refusal(FINE) == ""
-    assert asked(service="fincoll", given=("version", "service", "fincoll_port", "ansible_user", "my_own")) == ""
+    given = {"version": "v1.1.0", "service": "fincoll", "fincoll_port": "8001", "ansible_user": "a", "my_own": "x"}
+    assert asked(service="fincoll", given=given) == ""
+    assert asked(given={"caelum_port_base": 9000}) == ""
 
 
 @pytest.mark.parametrize(
@@ -29,17 +39,58 @@ def test_nothing_speaks_against_a_plain_run() -> None:
     [
         ({"version": ""}, "no version given; name one"),
         ({"version": "latest"}, "'latest' is not a version"),
+        ({"versions": {"pim": "1.2"}}, "pim_version: '1.2' is not a version"),
+        ({"pinned": {"news": "new"}}, "senvec_versions.news: 'new' is not a version"),
         ({"service": "fincol"}, "there is no service 'fincol'; known: senvec, finvec, fincoll, pim"),
+        ({"component": "newz"}, "there is no component 'newz'; known: replay, sentimentrader"),
+        ({"component": "news", "service": "fincoll"}, "component news is of service senvec, not of fincoll"),
+        ({"component": "news", "pinned": {"news": "v1.0.3"}}, "news is held at v1.0.3 by senvec_versions, v1.1.0 was"),
         ({"runtime": "systemd", "inventory": "production"}, "runtime systemd of inventory production is not supported"),
-        ({"given": ("fincol_port",)}, "there is no variable fincol_port; did you mean fincoll_port?"),
-        ({"given": ("caelum_portbase",)}, "there is no variable caelum_portbase; did you mean caelum_port_base?"),
-        ({"given": ("verison",)}, "there is no variable verison; did you mean version?"),
-        ({"given": ("fincoll_gpu_memory",)}, "there is no variable fincoll_gpu_memory; README lists all"),
+        ({"given": {"fincol_port": 1}}, "there is no variable fincol_port; did you mean fincoll_port?"),
+        ({"given": {"caelum_portbase": 1}}, "there is no variable caelum_portbase; did you mean caelum_port_base?"),
+        ({"given": {"verison": "v1"}}, "there is no variable verison; did you mean version?"),
+        ({"given": {"compnent": "news"}}, "there is no variable compnent; did you mean component?"),
+        ({"given": {"fincoll_gpu_memory": 1}}, "there is no variable fincoll_gpu_memory; docs/variables.md lists all"),
+        ({"given": {"fincoll_port": "80a"}}, "fincoll_port is '80a', and takes a whole number"),
+        ({"given": {"fincoll_port": ""}}, "fincoll_port is '', and takes a whole number"),
+        ({"prefix": "caelum"}, "caelum_prefix 'caelum' does not begin with a slash"),
         ({"prefix": "/" + "x" * 90}, "has 111 bytes, and 99 is the limit; choose a shorter folder"),
     ],
 )
-def test_each_fault_is_named_with_its_remedy(changes: dict[str, object], line: str) -> None:
+def test_each_fault_is_named_with_its_remedy(changes: dict[str, Any], line: str) -> None:
     assert line in asked(**changes)
+    assert "\n" not in asked(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"version": "v1.2.0-beta"}, "senvec_version: v1.2.0-beta is a beta, which runs in FinColl's candidate slot"),
+        ({"version": "v1.2.0-beta", "service": "senvec"}, "deploy v1.2.0, or add `-e service=fincoll`"),
+        ({"version": "v1.2.0-beta.2", "component": "pim-web"}, "pim_version: v1.2.0-beta.2 is a beta"),
+        ({"pinned": {"news": "v1.0.3-beta"}}, "senvec_versions.news: v1.0.3-beta is a beta"),
+        ({"versions": {"fincoll": "v1.2.0-beta"}}, "fincoll_version: v1.2.0-beta is a beta"),
+        ({"version": "v1.2.0-rc.1"}, "begins with 10% of the traffic, and inventory local has no edge"),
+        ({"version": "v1.2.0-rc.1", "service": "fincoll"}, "deploy v1.2.0, or try a beta in FinColl's candidate slot"),
+    ],
+)
+def test_a_version_before_its_release_goes_only_where_it_belongs(changes: dict[str, Any], line: str) -> None:
+    assert line in asked(**changes)
+
+
+@pytest.mark.parametrize("scope", [{"service": "fincoll"}, {"component": "fincoll"}])
+def test_a_beta_of_fincoll_alone_is_let_through(scope: dict[str, str]) -> None:
+    assert asked(version="v1.2.0-beta", **scope) == ""
+
+
+def test_what_the_run_is_not_about_does_not_keep_it_back() -> None:
+    assert asked(service="pim", versions={"pim": "v1.1.0", "fincoll": "v1.2.0-beta"}, pinned={"news": "v1-beta"}) == ""
+
+
+def test_a_build_asks_neither_for_a_runtime_nor_for_a_release() -> None:
+    assert build_refusal(changed(version="v1.2.0-rc.1", runtime="systemd", prefix="/" + "x" * 90)) == ""
+    for fault in ({"version": ""}, {"service": "x"}, {"component": "x"}, {"given": {"verison": ""}}):
+        assert build_refusal(changed(**fault)) == asked(**fault) != ""
 
 
 def test_the_longest_prefix_that_works_is_taken() -> None:
@@ -63,7 +114,7 @@ def test_as_root_a_closed_folder_on_the_way_is_named(tmp_path: Path) -> None:
 
 def test_all_roles_together_declare_what_is_known() -> None:
     specs: list[dict[str, Any]] = [
-        {"argument_specs": {"main": {"options": {"b": {}, "a": {}}}}},
-        {"argument_specs": {"x": {"options": {"a": {}}}}},
+        {"argument_specs": {"main": {"options": {"b": {}, "a": {"type": "int"}}}}},
+        {"argument_specs": {"x": {"options": {"c": {"type": "bool"}}}}},
     ]
-    assert declared(specs) == ("a", "b")
+    assert declared(specs) == {"a": "int", "b": "str", "c": "bool"}

@@ -107,7 +107,7 @@ def test_a_tag_is_built_whatever_the_working_tree_holds_and_the_services_own_tag
 
 @pytest.mark.parametrize("environment", ["test", "prod"])
 def test_only_dev_builds_without_a_tag(tiny: Tiny, environment: str) -> None:
-    with pytest.raises(Refused, match=rf"no git tag v1\.0\.0 .* {environment} builds from tags only; tag the commit"):
+    with pytest.raises(Refused, match=rf"no git tag v1\.0\.0 .* {environment} builds from tags only; known: none; tag"):
         tiny.run("built", environment_name=environment)
 
 

@@ -106,14 +106,19 @@ def test_the_table_shows_what_is_unwell_and_why() -> None:
     assert not any("dashboard" in line for line in report.lines(rows, health, {"dashboard": ""}))
 
 
-def test_pim_web_answers_for_the_worker_that_has_no_port() -> None:
+def test_pim_web_answers_for_the_processes_that_have_no_port() -> None:
     worker = {"name": "pim-worker@stable", "service": "pim", "release": "v1.1.0"}
+    reaper = {**worker, "name": "caelum-reaper@stable"}
     web = {"name": "pim-web@stable", "service": "pim", "release": "v1.1.0", "port": 5000}
-    asked = {item["name"]: item["url"] + item["path"] for item in topology.probes([worker, web], "127.0.0.1", "/p")}
+    asked = {
+        item["name"]: item["url"] + item["path"] for item in topology.probes([worker, web, reaper], "127.0.0.1", "/p")
+    }
     assert asked == {
         "pim-worker@stable": "http://127.0.0.1:5000/health/worker",
         "pim-web@stable": "http://127.0.0.1:5000/ready",
+        "caelum-reaper@stable": "http://127.0.0.1:5000/health/reaper",
     }
+    assert topology.probes([worker, reaper], "127.0.0.1", "/p") == []
     rows = topology.merge_instances([], [worker, web], "127.0.0.1")
     assert [probe["path"] for probe in topology.report_probes(rows)] == ["/health/worker", "/ready"]
 

@@ -26,6 +26,10 @@ class Unreachable(Refused):
     """The database could not be asked; one line that says which, why, and what to do."""
 
 
+class Rejected(Refused):
+    """The values themselves are what the database does not take: no later attempt will fare better."""
+
+
 def database_argument(*, required: bool = True) -> dict[str, Any]:
     """Specification of the option `database`, documented by the fragment `caelum_database`."""
     return {
@@ -67,6 +71,7 @@ def connect(login: Login) -> extensions.connection:
             user=login["user"],
             password=login["password"],
             connect_timeout=CONNECT_TIMEOUT_S,
+            tcp_user_timeout=5000,  # ms; without it a server whose machine died is waited for for a quarter of an hour
             application_name="caelum-ansible",
             options="-c lock_timeout=10s -c statement_timeout=60s",
         )
@@ -99,7 +104,8 @@ def wait_for(login: Login, seconds: float) -> None:
 def transaction(login: Login) -> Iterator[extensions.cursor]:
     """A cursor in one transaction: committed when the block ends, rolled back by whatever leaves it early.
 
-    Raises Refused for what the server rejects, Unreachable when the server is away or is lost on the way.
+    Raises Refused for what the server rejects (Rejected where it is for the values), Unreachable when the server is
+    away or is lost on the way.
     """
     with _session(login) as connection, connection, connection.cursor() as cursor:
         yield cursor
@@ -129,6 +135,8 @@ def _session(login: Login) -> Iterator[extensions.connection]:
         raise Refused(
             f"{place(login)} has no schema yet: {one_line(error)}; migrate it with `python -m pim.migrate upgrade`"
         ) from None
+    except (psycopg2.DataError, psycopg2.IntegrityError) as error:
+        raise Rejected(f"{place(login)} rejected it: {one_line(error)}; correct the value it names") from None
     except psycopg2.Error as error:
         raise Refused(
             f"{place(login)} rejected it: {one_line(error)}; correct the value or the right it names"

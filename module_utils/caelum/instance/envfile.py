@@ -17,6 +17,13 @@ def render(service: str, settings: Mapping[str, str]) -> str:
     return header + "".join(f"{key}={_quote(settings[key])}\n" for key in sorted(settings))
 
 
+def read(path: Path) -> dict[str, str]:
+    """The settings in a file that `render` wrote."""
+    lines = path.read_text(encoding="utf-8").split("\n")
+    pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
+    return {key: _unquote(value) for key, _, value in pairs}
+
+
 def service_of(path: Path) -> str | None:
     """The service whose instance `path` configures; None when `render` did not write it."""
     with path.open(encoding="utf-8", errors="replace") as file:
@@ -28,3 +35,7 @@ def _quote(value: str) -> str:
     if _PLAIN.fullmatch(value):
         return value
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _unquote(value: str) -> str:
+    return re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith("'") else value

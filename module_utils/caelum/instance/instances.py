@@ -72,7 +72,7 @@ def parse(
                 f"instance {instance.name} is of service {instance.service!r}, which is not in services "
                 f"({', '.join(services) or 'empty'}); add it there, or instances could never be pruned"
             )
-    _refuse_twins(instances)
+    refuse_twins(instances)
     return instances
 
 
@@ -141,7 +141,7 @@ def _secret(name: str, key: str, text: object) -> str:
     return text
 
 
-def _refuse_twins(instances: tuple[Instance, ...]) -> None:
+def refuse_twins(instances: Iterable[Instance]) -> None:
     """Refuse two instances of one name, and two on one port."""
     names: set[str] = set()
     ports: dict[int, list[Instance]] = {}

@@ -34,6 +34,11 @@ class Layout:
         """Folder of the services' releases and slots."""
         return self.prefix / "opt/caelum"
 
+    @property
+    def revisions(self) -> Path:
+        """Folder of the services' recorded releases."""
+        return self.prefix / "var/lib/caelum/revisions"
+
     def env_file(self, name: str) -> Path:
         """Rendered configuration of an instance."""
         return self.config / f"{name}.env"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -70,3 +72,34 @@ def lineage(pid: int) -> list[int]:
         line.append(pid)
         pid = parent(pid)
     return line
+
+
+def descendants(pid: int) -> list[int]:
+    """Children, theirs, and so on."""
+    found = _children(pid)
+    for child in found:
+        found += _children(child)
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    for entry in Path(PROC, str(pid), "task").glob("*/children"):
+        with suppress(OSError):
+            found += map(int, entry.read_text().split())
+    return found
+
+
+def pss_kib(pid: int) -> int:
+    """Proportional set size in KiB: shared pages count by the share of one process. 0 when the process has ended."""
+    try:
+        text = Path(PROC, str(pid), "smaps_rollup").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"^Pss:\s+(\d+)", text, re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+def family_pss_kib(pid: int) -> int:
+    """The same of a process and all below it."""
+    return sum(map(pss_kib, [pid, *descendants(pid)]))

@@ -16,6 +16,7 @@ from .store import Store
 from .target import Target, this_python
 
 AUTO = "auto"
+_SHOWN = 8  # versions that a refusal lists
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Request:
 
     `locks` maps each variant to its lock's path in the repository; a service without variants has the one variant
     "". `variant` is one of these or "auto". A service without `packages` is a third party's: it has a lock only.
+    A tag of one of `components` names the release too.
     """
 
     service: str
@@ -31,6 +33,7 @@ class Request:
     locks: Mapping[str, str]
     packages: tuple[str, ...]
     variant: str = ""
+    components: tuple[str, ...] = ()
 
     @property
     def paths(self) -> list[str]:
@@ -140,13 +143,18 @@ class _Reader:
                 self.checkout.verify_tag(tag, self.rules.allowed_signers)
             return Snapshot(tag, self.tags[tag], self.checkout.tagged(tag, request.paths))
         if request.packages and self.rules.environment != "dev":
-            raise Refused(
-                f"release {request.version} of {request.service} has no git tag {request.version} in "
-                f"{self.checkout.root}, and {self.rules.environment} builds from tags only; "
-                f"tag the commit with `git tag -s {request.version}`"
-            )
+            raise Refused(self._untagged(request))
         files = {name: data for name, data in self.worktree.items() if any(_is_under(name, p) for p in request.paths)}
         return Snapshot(WORKTREE, self.head, files)
+
+    def _untagged(self, request: Request) -> str:
+        known = self.checkout.tagged_versions([request.service, *request.components])
+        shown = ", ".join(known[:_SHOWN]) + (f" and {len(known) - _SHOWN} older" if len(known) > _SHOWN else "")
+        return (
+            f"release {request.version} of {request.service} has no git tag {request.version} in {self.checkout.root}, "
+            f"and {self.rules.environment} builds from tags only; known: {shown or 'none'}; "
+            f"tag the commit with `git tag -s {request.version}`"
+        )
 
 
 def _is_under(name: str, path: str) -> bool:
@@ -155,7 +163,10 @@ def _is_under(name: str, path: str) -> bool:
 
 def _tag_names(request: Request) -> list[str]:
     """Tags that may hold the release, the narrower first; a third party's version is no tag of ours."""
-    return [f"{request.service}/{request.version}", request.version] if request.packages else []
+    if not request.packages:
+        return []
+    narrow = dict.fromkeys([*request.components, request.service])
+    return [*(f"{name}/{request.version}" for name in narrow), request.version]
 
 
 def _difference(wanted: Wanted, stored: Manifest, target: Target, rules: Rules) -> str:

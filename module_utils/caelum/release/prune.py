@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..atomic import remove_tree
+from ..instance.revision import Recorded
+from ..instance.store import SERVICE, Revisions
 from ..slots import complete_releases, slots_of
 from ..versions import newest_first
 from .store import Store
@@ -43,7 +45,7 @@ class Keep:
 def plan_prune(store: Store | None, prefix: Path | None, keep: Keep, only: Collection[str] = ()) -> list[Removal]:
     """What to remove from the store and from the host, of the services `only`, of every service if it is empty.
 
-    What a slot of this host points to is protected in both places.
+    What a slot of this host points to is protected in both places, and so is what it may be rolled back to.
     """
     opt = prefix / "opt/caelum" if prefix else None
     on_host = {path.name for path in opt.iterdir() if (path / "releases").is_dir()} if opt and opt.is_dir() else set()
@@ -53,6 +55,7 @@ def plan_prune(store: Store | None, prefix: Path | None, keep: Keep, only: Colle
         root = opt / service if opt else None
         slots = slots_of(root) if root else {}
         kept = {name.removeprefix(f"{service}/") for name in keep.protect} | set(slots.values())
+        kept |= _returned_to(prefix, service, keep.newest) if prefix else set()
         if root is not None:
             installed = complete_releases(root / "releases")
             found += [Removal(root / "releases" / version) for version in superfluous(installed, keep.newest, kept)]
@@ -61,6 +64,16 @@ def plan_prune(store: Store | None, prefix: Path | None, keep: Keep, only: Colle
             old = superfluous(store.versions(service), keep.newest, kept)
             found += [Removal(store.folder(service, version)) for version in old]
     return found
+
+
+def _returned_to(prefix: Path, service: str, depth: int) -> set[str]:
+    """Versions that the last `depth` recorded releases of a service run on this host, and those it is getting."""
+    if not SERVICE.fullmatch(service):
+        return set()
+    revisions = Revisions(prefix, service)
+    pending = revisions.pending()
+    records: list[Recorded] = [*revisions.chain(depth), *([pending] if pending else [])]
+    return {str(one["release"]) for record in records for one in record.instances}
 
 
 def _left_overs(releases: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..commands import clean_env, reason, run
 from ..errors import Refused
+from ..versions import newest_first
 from .manifest import sha256
 
 WORKTREE = "worktree"
@@ -48,6 +49,14 @@ class Checkout:
         lines = self._git("for-each-ref", f"--format={form}", *(f"refs/tags/{name}" for name in names))
         found = dict(line.split(" ", 1) for line in lines.decode().splitlines())
         return {name: found[name] for name in names if name in found}
+
+    def tagged_versions(self, names: Sequence[str]) -> list[str]:
+        """Versions that have a tag, of the ecosystem or of one of `names`, the newest first."""
+        if not self.has_git:
+            return []
+        tags = self._git("for-each-ref", "--format=%(refname:strip=2)", "refs/tags").decode().splitlines()
+        pairs = (tag.rpartition("/") for tag in tags)
+        return newest_first(list({version for name, _, version in pairs if name in {"", *names}}))
 
     def verify_tag(self, tag: str, allowed_signers: Path | None) -> None:
         """Refused unless `tag` is signed by one of the allowed signers (an SSH allowed_signers file) or git's own."""

@@ -1,4 +1,4 @@
-"""The four states of module caelum_release: parameters in, result out; each observes, plans and applies."""
+"""The five states of module caelum_release: parameters in, result out; each observes, plans and applies."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from .pool import Pool
 from .prune import Keep, plan_prune
 from .sources import Checkout
 from .store import Store
+from .verified import Verifier
 
 Params = Mapping[str, Any]
 
@@ -125,11 +126,37 @@ def pruned(params: Params, check_mode: bool) -> dict[str, Any]:
     }
 
 
+def verified(params: Params, check_mode: bool) -> dict[str, Any]:
+    """Say which installed releases, of those named or of all, are not as they were installed."""
+    del check_mode
+    prefix, store = Path(params["prefix"]), Store(Path(params["store"])) if params["store"] else None
+    named = [(entry["name"], entry["version"]) for entry in _services(params)]
+    opt = prefix / "opt/caelum"
+    services = sorted(entry.name for entry in opt.iterdir()) if opt.is_dir() else []
+    every = [(name, version) for name in services for version in complete_releases(opt / name / "releases")]
+    verifier = Verifier()
+    verdicts = [
+        verifier.verify(
+            name,
+            version,
+            service_root(prefix, name) / "releases" / version,
+            store.folder(name, version) if store else None,
+        )
+        for name, version in named or every
+    ]
+    return {
+        "changed": False,
+        "releases": [asdict(verdict) | {"path": str(verdict.path)} for verdict in verdicts],
+        "findings": [line for verdict in verdicts for line in verdict.findings],
+    }
+
+
 STATES: Mapping[str, Callable[[Params, bool], dict[str, Any]]] = {
     "built": built,
     "installed": installed,
     "listed": listed,
     "pruned": pruned,
+    "verified": verified,
 }
 
 
@@ -149,7 +176,7 @@ def _request(entry: Params) -> Request:
     if variant != AUTO and variant not in by_variant:
         known = ", ".join([*filter(None, by_variant), AUTO])
         raise Refused(f"service {name} has no variant {variant!r}; known: {known}")
-    return Request(name, entry["version"], by_variant, tuple(entry["packages"]), variant)
+    return Request(name, entry["version"], by_variant, tuple(entry["packages"]), variant, tuple(entry["components"]))
 
 
 def _workshop(params: Params, checkout: Checkout, store: Store, progress: Progress) -> Workshop:

@@ -32,12 +32,14 @@ def create_app(  # noqa: PLR0913 - keyword-only parts of one application
     checks: Mapping[str, Check],
     lifespan: Lifespan | None = None,
     facts: Callable[[], dict[str, Any]] | None = None,
+    remarks: Callable[[], dict[str, Any]] | None = None,
     schema_hash: str | None = None,
 ) -> FastAPI:
     """An application with `/health`, `/ready`, `/metrics`, `/version`, and problem documents for all errors.
 
     `title` is the service as people write it ("FinColl"). `checks` decide readiness: each returns None when all is
-    well, else the reason. `facts` are further members of `/health`; they must be at hand, since health is asked often.
+    well, else the reason. `facts` are further members of `/health`, `remarks` of `/ready` without a say in it; they
+    must be at hand, since both are asked often.
     """
     app = FastAPI(
         title=title,
@@ -55,7 +57,7 @@ def create_app(  # noqa: PLR0913 - keyword-only parts of one application
     running = release.current()
     names = {"service": title.lower(), "component": settings.caelum_component, "version": running.version}
     _add_health(app, names, facts or dict)
-    _add_ready(app, checks)
+    _add_ready(app, checks, remarks or dict)
 
     @app.get("/metrics")
     async def exposition() -> Response:
@@ -78,14 +80,15 @@ def _add_health(app: FastAPI, names: dict[str, str], facts: Callable[[], dict[st
         return JsonResponse({"status": "healthy", **names, "uptime_s": uptime, **facts()})
 
 
-def _add_ready(app: FastAPI, checks: Mapping[str, Check]) -> None:
+def _add_ready(app: FastAPI, checks: Mapping[str, Check], remarks: Callable[[], dict[str, Any]]) -> None:
     @app.get("/ready")
     async def ready() -> Response:
         results = await _ask(checks)
         if not all(result == "ok" for result in results.values()):
             reasons = "; ".join(f"{name}: {result}" for name, result in results.items() if result != "ok")
-            raise Problem(503, "Not ready", reasons, "see the reasons in `checks`", ready=False, checks=results)
-        return JsonResponse({"ready": True, "checks": results})
+            more = {"ready": False, "checks": results, **remarks()}
+            raise Problem(503, "Not ready", reasons, "see the reasons in `checks`", **more)
+        return JsonResponse({"ready": True, "checks": results, **remarks()})
 
 
 async def _ask(checks: Mapping[str, Check]) -> dict[str, str]:

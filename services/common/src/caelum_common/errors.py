@@ -1,4 +1,4 @@
-"""Errors people can act on: problem documents (RFC 9457) over HTTP, one line at start."""
+"""Errors that callers can act on: problem documents (RFC 9457)."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -11,13 +11,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from caelum_common import problem
 from caelum_common.wire import JsonResponse
 
 log = structlog.get_logger()
-
-
-class CannotStart(Exception):
-    """A process can't do its job and shouldn't be restarted: one line that says what, where and the remedy."""
 
 
 class Problem(Exception):
@@ -48,23 +45,17 @@ class Problem(Exception):
 
     def response(self, instance: str) -> JsonResponse:
         """The document as a response; `instance` is the path that was asked for."""
-        body = {
-            "type": self.kind,
-            "title": self.title,
-            "status": self.status,
-            "detail": self.detail,
-            "remedy": self.remedy,
-            "instance": instance,
-            **self.extra,
-        }
-        return JsonResponse(body, self.status, self.headers, media_type="application/problem+json")
+        body = problem.document(
+            self.status, self.title, self.detail, self.remedy, instance=instance, kind=self.kind, **self.extra
+        )
+        return JsonResponse(body, self.status, self.headers, media_type=problem.MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
     """Make every error that leaves `app` a problem document; no traceback reaches a caller."""
 
     @app.exception_handler(Problem)
-    async def problem(request: Request, error: Problem) -> JsonResponse:
+    async def refusal(request: Request, error: Problem) -> JsonResponse:
         return error.response(request.url.path)
 
     @app.exception_handler(RequestValidationError)

@@ -12,7 +12,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from caelum_common import sessions
-from caelum_common.errors import CannotStart
+from caelum_common.start import CannotStart
 
 
 class UnknownSymbol(LookupError):

@@ -1,14 +1,12 @@
 """Runs an application as a process that starts with one clear line and stops without failing a request."""
 
 import asyncio
-import errno
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import NoReturn
 
 import structlog
@@ -17,25 +15,13 @@ from fastapi import FastAPI
 
 from caelum_common import log as logs
 from caelum_common import memory, release
-from caelum_common.errors import CannotStart
-
-EXIT_CANNOT_START = 78  # EX_CONFIG: supervisors are told not to restart on it
+from caelum_common.start import bind, starting
 
 GRACE_S = 0.5
 FINISH_S = 1.5
 LIMIT_S = 2.8
 
 log = structlog.get_logger()
-
-
-@contextmanager
-def starting() -> Iterator[None]:
-    """Turn CannotStart into one line on standard error and exit code 78."""
-    try:
-        yield
-    except CannotStart as reason:
-        print(f"cannot start: {reason}", file=sys.stderr, flush=True)
-        raise SystemExit(EXIT_CANNOT_START) from None
 
 
 def run(app_factory: Callable[[], FastAPI], *, host: str, port: int, setting: str = "its port") -> NoReturn:
@@ -46,7 +32,7 @@ def run(app_factory: Callable[[], FastAPI], *, host: str, port: int, setting: st
     would help with neither. `setting` names the setting that moves the port.
     """
     with starting():
-        listener = _bind(host, port, setting)
+        listener = bind(host, port, setting)
         app = app_factory()
     settings = app.state.settings
     logs.configure(settings.log_level, instance=settings.instance, version=release.current().version)
@@ -57,19 +43,6 @@ def run(app_factory: Callable[[], FastAPI], *, host: str, port: int, setting: st
     config.timeout_graceful_shutdown = FINISH_S  # type: ignore[assignment]  # it ends in asyncio.wait_for
     _Server(config).run([listener])
     raise SystemExit(0)
-
-
-def _bind(host: str, port: int, setting: str) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        why = "is in use" if error.errno == errno.EADDRINUSE else f"can't be had ({error.strerror})"
-        listener.close()
-        raise CannotStart(f"port {port} on {host} {why}; stop what holds it or change {setting}") from None
-    return listener
 
 
 class _Server(uvicorn.Server):

@@ -7,7 +7,8 @@ from typing import Any, Literal
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from caelum_common.errors import CannotStart
+from caelum_common import environment
+from caelum_common.start import CannotStart
 
 
 class ServiceSettings(BaseSettings):
@@ -30,9 +31,7 @@ class ServiceSettings(BaseSettings):
     caelum_tokens_sha256: dict[str, str] = {}
 
     def __init__(self, **values: Any) -> None:
-        file = os.environ.get("CAELUM_ENV_FILE") or None
-        if file and not Path(file).is_file():
-            raise CannotStart(f"environment file {file} is not there; correct CAELUM_ENV_FILE or deploy again")
+        file = environment.file()
         try:
             super().__init__(_env_file=file, **values)
         except ValidationError as error:

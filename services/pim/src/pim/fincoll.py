@@ -14,7 +14,11 @@ SESSIONS_SHOWN = 45
 
 
 class FinCollUnavailable(Exception):
-    """FinColl did not answer, or refused the whole question; one line."""
+    """FinColl did not answer, or refused the whole question; one line. `halted`: because somebody halted it."""
+
+    def __init__(self, line: str, *, halted: bool = False) -> None:
+        super().__init__(line)
+        self.halted = halted
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ async def outlook(http: httpx.AsyncClient, url: str, job: str, symbols: Sequence
     except httpx.HTTPError as error:
         raise FinCollUnavailable(f"{said(error)} at {url}") from None
     if "predictions" not in answer:
+        if answer.get("halted"):
+            raise FinCollUnavailable(f"{answer['detail']}; {answer['remedy']}", halted=True)
         raise FinCollUnavailable(answer.get("detail") or f"{url}/predict gave no predictions")
     try:
         return Outlook(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pim.probes import Probe, Status
+from pim.probes import Probe, Status, halted
 from pim.training import Training
 
 # The order of the specification's example.
@@ -20,7 +20,7 @@ def system_health(
         "timestamp": timestamp(now),
         "services": {
             "fincoll": {
-                "status": fincoll.status,
+                "status": fincoll_status(fincoll),
                 "version": fincoll.version,
                 "url": fincoll.url,
                 "response_time_ms": fincoll.response_time_ms,
@@ -38,10 +38,18 @@ def system_health(
 
 
 def overall(fincoll: Status, senvec: Status) -> Status:
-    """The ecosystem's state: down without FinColl, which it cannot do without; degraded when either limps."""
+    """The ecosystem's state: down without FinColl, which it cannot do without; degraded when either limps.
+
+    A halted FinColl counts as degraded: it is up, and silent because somebody wants it so.
+    """
     if fincoll == "down":
         return "down"
     return "healthy" if fincoll == senvec == "healthy" else "degraded"
+
+
+def fincoll_status(fincoll: Probe) -> str:
+    """FinColl's state as people should read it: halted where it is well and was told to be silent."""
+    return "halted" if fincoll.status != "down" and halted(fincoll.facts) else fincoll.status
 
 
 def senvec_status(senvec: Mapping[str, Probe]) -> Status:

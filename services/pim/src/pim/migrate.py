@@ -15,7 +15,8 @@ from alembic.util import CommandError
 from sqlalchemy import URL, Connection, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from pim.database import DatabaseGone, NoDatabase, address
+from pim.address import NoDatabase, address
+from pim.database import DatabaseGone
 
 # Any constant will do, as long as every release uses the same.
 LOCK = 7_205_759_403

@@ -33,8 +33,8 @@ def client() -> httpx.AsyncClient:
 async def probe(http: httpx.AsyncClient, url: str, timeout_s: float) -> Probe:
     """The instance at `url`, asked for /health and /ready at once; answers within `timeout_s`.
 
-    down: /health did not answer, or not with JSON and status 200. degraded: it is alive, but /ready refuses or it
-    calls itself degraded. The response time is that of /health.
+    down: /health did not answer, or not with JSON and status 200. degraded: it is alive, but /ready refuses, or it is
+    halted or calls itself degraded. The response time is that of /health.
     """
     try:
         async with asyncio.timeout(timeout_s):
@@ -43,7 +43,9 @@ async def probe(http: httpx.AsyncClient, url: str, timeout_s: float) -> Probe:
         return Probe(url, "down", detail=f"no answer from {url} within {timeout_s:g} s")
     except (httpx.HTTPError, ValueError) as error:
         return Probe(url, "down", detail=f"{said(error)} at {url}")
-    detail = unready or ("calls itself degraded" if calls_itself_degraded(health) else "")
+    detail = "; ".join(filter(None, (halted(health), unready)))
+    if not detail and calls_itself_degraded(health):
+        detail = "calls itself degraded"
     version = health.get("version")
     return Probe(
         url=url,
@@ -57,6 +59,16 @@ async def probe(http: httpx.AsyncClient, url: str, timeout_s: float) -> Probe:
 
 def calls_itself_degraded(health: Mapping[str, Any]) -> bool:
     return health.get("degraded") is True or health.get("status", "healthy") != "healthy"
+
+
+def halted(health: Mapping[str, Any]) -> str:
+    """Who switched an instance off by halt.yml, when and why, in one line; empty when nobody has."""
+    halt = health.get("halted")
+    if not isinstance(halt, Mapping):
+        return ""
+    if trouble := halt.get("trouble"):
+        return f"halted: {trouble}"
+    return f"halted by {halt.get('by', 'somebody')} at {halt.get('at', 'an unknown time')}: {halt.get('reason', '')}"
 
 
 def said(error: Exception) -> str:

@@ -1,16 +1,15 @@
 """PIM's API: HTTP in, JSON or a problem document out."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 
 from caelum_common.errors import Problem
 from caelum_common.tokens import hash_token, requires_token
-from pim import store
+from pim import health, store
 from pim.database import Database
-from pim.health import timestamp
 from pim.live import Fresh, Observed
-from pim.pulse import Pulse
+from pim.pulse import PORTLESS, Pulse
 from pim.settings import PimSettings
 
 
@@ -28,16 +27,17 @@ def api(settings: PimSettings, db: Database, observed: Fresh[Observed]) -> APIRo
     return router
 
 
-def worker(pulse: Pulse) -> APIRouter:
-    """The worker's readiness, which has no port of its own."""
+def portless(pulse: Pulse) -> APIRouter:
+    """Readiness of the processes that have no port of their own."""
     router = APIRouter()
 
-    @router.get("/health/worker")
-    async def worker_health() -> dict[str, Any]:
-        """The worker's last heartbeat; 503 when it does not come."""
-        if trouble := pulse.worker_trouble():
-            raise Problem(503, "Worker not well", trouble, "read its log: make logs COMPONENT=pim-worker")
-        return {"ready": True, **pulse.facts()["worker"]}
+    @router.get("/health/{name}")
+    async def health(name: Literal["worker", "reaper"]) -> dict[str, Any]:
+        """The process's last heartbeat; 503 when it does not come."""
+        if trouble := pulse.trouble(name):
+            remedy = f"read its log: make logs COMPONENT={PORTLESS[name]}"
+            raise Problem(503, f"{name.capitalize()} not well", trouble, remedy)
+        return {"ready": True, **pulse.facts()[name]}
 
     return router
 
@@ -53,15 +53,16 @@ def _add_health(router: APIRouter, observed: Fresh[Observed]) -> None:
         """Whether predictions are to be had, in a flat form."""
         look = await observed.get()
         seen = look.fincoll
+        state = health.fincoll_status(seen)
         return {
-            "available": seen.status != "down",
-            "status": "unavailable" if seen.status == "down" else seen.status,
+            "available": state not in {"down", "halted"},
+            "status": "unavailable" if state == "down" else state,
             "version": seen.version,
             "url": seen.url,
             "response_time_ms": seen.response_time_ms,
             "last_prediction": seen.facts.get("last_prediction"),
             "detail": seen.detail,
-            "timestamp": timestamp(look.at),
+            "timestamp": health.timestamp(look.at),
         }
 
 

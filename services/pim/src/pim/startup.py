@@ -2,9 +2,10 @@
 
 import asyncio
 
-from caelum_common.errors import CannotStart
+from caelum_common.start import CannotStart
 from pim import schema, store
-from pim.database import Database, DatabaseGone, NoDatabase, address
+from pim.address import NoDatabase, address
+from pim.database import Database, DatabaseGone
 
 # After a reboot the database may need a moment longer than we do.
 PATIENCE_S = 10.0

@@ -4,11 +4,15 @@ import asyncio
 
 from fastapi import FastAPI
 
-from caelum_common import server
-from caelum_common.server import starting
+from caelum_common.imports import without
+from caelum_common.start import starting
 from pim import startup
-from pim.app import build
 from pim.settings import PimSettings
+
+# The dashboard's socket library imports what its clients need, uvicorn what it watches files with: 10 MB for nothing.
+with without("aiohttp", "requests", "watchfiles"):
+    from caelum_common import server
+    from pim.app import build
 
 
 async def _check() -> None:

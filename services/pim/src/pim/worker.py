@@ -7,7 +7,7 @@ import structlog
 
 from caelum_common import log as logs
 from caelum_common import release
-from caelum_common.server import starting
+from caelum_common.start import starting
 from pim import probes, startup
 from pim.database import Database
 from pim.monitor import Monitor

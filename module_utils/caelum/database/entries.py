@@ -1,0 +1,100 @@
+"""What is written to the database, or kept in a journal until the database is back: one class per kind of entry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+Evidence = dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Write:
+    """One change to open deployments.
+
+    `event` is `closed` or the name of a step; `at` is when it happened (ISO 8601, UTC), which a replay keeps.
+    """
+
+    write_id: str
+    at: str
+    ids: tuple[int, ...]
+    fencing_token: int
+    event: str
+    host: str | None
+    detail: dict[str, Any]
+    status: str | None = None
+    logs: str | None = None
+    evidence: Evidence = None
+
+    def __str__(self) -> str:
+        return f"{self.event} of deployment {', '.join(map(str, self.ids))}"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A deployment that is over, written down afterwards; `components` are pairs of component and host.
+
+    Times are ISO 8601 in UTC.
+    """
+
+    write_id: str
+    service: str
+    version: str
+    action: str
+    inventory: str
+    environment: str
+    requested_by: str
+    git_commit: str | None
+    components: tuple[tuple[str, str | None], ...]
+    started_at: str
+    completed_at: str
+    status: str
+    logs: str | None = None
+    evidence: Evidence = None
+
+    def __str__(self) -> str:
+        return f"{self.action} of {self.service} to {self.version}"
+
+
+@dataclass(frozen=True)
+class Audit:
+    """A line of the audit log: who did what to what, when (ISO 8601, UTC)."""
+
+    write_id: str
+    at: str
+    actor: str
+    action: str
+    target: str
+    detail: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.action} of {self.target} by {self.actor}"
+
+
+Entry = Write | Recorded | Audit
+KINDS: dict[str, type[Write] | type[Recorded] | type[Audit]] = {
+    "write": Write,
+    "deployment": Recorded,
+    "audit": Audit,
+}
+
+
+def pack(entry: Entry) -> dict[str, Any]:
+    """The entry with its kind, fit for JSON."""
+    kind = next(name for name, one in KINDS.items() if isinstance(entry, one))
+    return {"kind": kind, **asdict(entry)}
+
+
+def unpack(fields: Mapping[str, Any]) -> Entry:
+    """The entry that `pack` made `fields` of; without a kind it is a write, as journals had nothing else before.
+
+    Raises KeyError, TypeError or ValueError for what is none.
+    """
+    told = dict(fields)
+    kind = KINDS[told.pop("kind", "write")]
+    if kind is Write:
+        told["ids"] = tuple(told["ids"])
+    if kind is Recorded:
+        told["components"] = tuple((component, host) for component, host in told["components"])
+    return kind(**told)
