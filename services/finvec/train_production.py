@@ -2,7 +2,7 @@
 """The specification's name for `python -m finvec.train`: `python train_production.py --job llm1-tech`.
 
 Runs FinVec from this interpreter where it is installed, else from the release that the checkout's deployment uses,
-with the settings of that deployment.
+with the settings of that deployment. Without `--job`, as the specification types it, it trains `llm1-tech`.
 """
 
 import importlib.util
@@ -13,6 +13,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 INSTANCE = "finvec-train@llm1"
+JOB = ("--job", "llm1-tech")  # a later --job wins
 
 
 def prefix() -> Path:
@@ -33,7 +34,7 @@ def main() -> int:
     if not python.is_file():
         print(f"finvec: not installed in this Python nor deployed under {place}; run `make deploy`", file=sys.stderr)
         return 78
-    return os.execv(python, [str(python), "-m", "finvec.train", *sys.argv[1:]])  # noqa: S606 - ours, no shell
+    return os.execv(python, [str(python), "-m", "finvec.train", *JOB, *sys.argv[1:]])  # noqa: S606 - ours, no shell
 
 
 if __name__ == "__main__":

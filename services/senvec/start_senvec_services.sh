@@ -7,7 +7,7 @@
 #   CAELUM_DATA       sample (the default) or live; the sample's news come from the replay server
 set -euo pipefail
 
-checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+checkout=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 base=${CAELUM_PORT_BASE:-0}
 bind=${CAELUM_BIND:-127.0.0.1}
 data=${CAELUM_DATA:-sample}

@@ -7,7 +7,6 @@ import re
 import subprocess
 import time
 import urllib.error
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +18,8 @@ from support.ecosystem import Ecosystem, Run
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 SENVEC = ("replay", "sentimentrader", "alphavantage", "social", "news", "aggregator")
-INSTANCES = {f"{name}@stable" for name in ("postgresql", *SENVEC, "fincoll", "pim-web", "pim-worker")}
+INSTANCES = {f"{name}@stable" for name in ("postgresql", *SENVEC, "fincoll", "pim-web", "pim-worker", "caelum-reaper")}
 MEMORY_CEILING_KIB = 700 * 1024
-
-
-@pytest.fixture(scope="module")
-def deployed() -> Iterator[tuple[Ecosystem, Run]]:
-    with support.temporary() as ecosystem:
-        yield ecosystem, ecosystem.playbook("deploy.yml", "-e", "version=v1.1.0")
-
-
-@pytest.fixture
-def live(deployed: tuple[Ecosystem, Run]) -> Ecosystem:
-    ecosystem, run = deployed
-    assert run.status == 0, run.output[-4000:]
-    return ecosystem
 
 
 def until(what: str, condition: Any, seconds: float = 15) -> None:
@@ -134,18 +120,7 @@ def test_secrets_are_closed_and_never_printed(deployed: tuple[Ecosystem, Run], l
 
 
 def test_memory_of_all_processes_stays_below_the_ceiling(live: Ecosystem) -> None:
-    supervisor = int((live.prefix / "run/supervisord.pid").read_text())
-    children = [support.pss_kib(pid) for pid in all_descendants(supervisor)]
-    assert 0 < sum(children) < MEMORY_CEILING_KIB
-
-
-def all_descendants(root: int) -> list[int]:
-    """The process itself, its children, theirs, and so on."""
-    found = [root]
-    for pid in found:
-        for task in Path(f"/proc/{pid}/task").glob("*/children"):
-            found += [int(child) for child in task.read_text().split()]
-    return found
+    assert 0 < live.memory_kib() < MEMORY_CEILING_KIB
 
 
 def test_a_stopped_senvec_masks_its_features_and_a_started_one_heals(live: Ecosystem) -> None:

@@ -10,8 +10,8 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from caelum_common import checkpoint, jobs
-from caelum_common.errors import CannotStart
 from caelum_common.jobs import Job, UnknownJob
+from caelum_common.start import CannotStart
 from finvec.errors import NoData, Refusal, Usage
 from finvec.order import Order
 from finvec.presets import LOCAL, PRESETS, PRODUCTION, Preset
