@@ -2,53 +2,43 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
-def pss_mib(pid: int) -> float:
-    """Proportional set size in MiB; 0 for a process that has ended."""
-    try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:
-        return 0.0
-    found = re.search(r"^Pss:\s+(\d+)", text, re.MULTILINE)
-    return int(found.group(1)) / 1024 if found else 0.0
+from caelum.instance import procfs
 
-
-def children(pid: int) -> list[int]:
-    """Direct children of a process."""
-    lists = (task.read_text().split() for task in Path(f"/proc/{pid}/task").glob("*/children"))
-    return [int(child) for found in lists for child in found]
+KIB = 1024
 
 
 def component(pid: int) -> str:
     """Name of the instance that a process belongs to, from the settings file it was started with."""
-    for entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
-        key, _, value = entry.partition(b"=")
-        if key == b"CAELUM_ENV_FILE":
-            return Path(value.decode()).name.removesuffix(".env")
-    return "supervisord"
+    named = procfs.environ(pid).get("CAELUM_ENV_FILE", "")
+    return Path(named).name.removesuffix(".env") or procfs.command_name(pid)
 
 
-def total(pid: int) -> float:
-    """PSS in MiB of a process and all below it."""
-    return pss_mib(pid) + sum(total(child) for child in children(pid))
+def by_component(prefix: Path) -> dict[str, float]:
+    """PSS in MiB of each instance that runs under `prefix` and of supervisord, the largest first; empty when none."""
+    try:
+        supervisor = int((prefix / "run/supervisord.pid").read_text())
+    except FileNotFoundError:
+        return {}
+    rows = {"supervisord": procfs.pss_kib(supervisor) / KIB}
+    for child in procfs.descendants(supervisor):
+        if procfs.parent(child) == supervisor:
+            name = component(child)
+            rows[name] = rows.get(name, 0.0) + procfs.family_pss_kib(child) / KIB
+    return dict(sorted(rows.items(), key=lambda row: -row[1]))
 
 
 def main(prefix: Path) -> int:
     """Print a row for each component and the sum; 1 when nothing runs."""
-    pidfile = prefix / "run/supervisord.pid"
-    if not pidfile.exists():
+    rows = by_component(prefix)
+    if not rows:
         print(f"nothing runs under {prefix}; deploy with: make deploy VERSION=v1.1.0", file=sys.stderr)
         return 1
-    supervisor = int(pidfile.read_text())
-    rows = {"supervisord": pss_mib(supervisor)}
-    for child in children(supervisor):
-        name = component(child)
-        rows[name] = rows.get(name, 0.0) + total(child)
-    for name, mib in sorted(rows.items(), key=lambda row: -row[1]):
+    for name, mib in rows.items():
         print(f"{name:24} {mib:7.1f} MiB")
     print(f"{'all':24} {sum(rows.values()):7.1f} MiB")
     return 0

@@ -64,9 +64,8 @@ def _aggregator(settings: SenvecSettings, known: SampleMarket) -> FastAPI:
 
 
 def _gauges(settings: SenvecSettings, known: SampleMarket) -> FastAPI:
-    from senvec.gauges import Gauges
+    from senvec.gauges import gauges
 
-    gauges = Gauges(SampleMarket(known.path))  # its own reader, so that the bars go when the gauges stand
     bars = {"symbols": known.symbols, "until": known.last_session}
     app = create_app(
         title="SenVec",
@@ -75,7 +74,7 @@ def _gauges(settings: SenvecSettings, known: SampleMarket) -> FastAPI:
         facts=lambda: {"providers": {f"{known.source} bars": bars}},
         schema_hash=schema().hash,
     )
-    app.include_router(feature_routes(GroupAnswers(gauges, known.source), Clock(known)))
+    app.include_router(feature_routes(GroupAnswers(gauges(settings.caelum_data), known.source), Clock(known)))
     return app
 
 

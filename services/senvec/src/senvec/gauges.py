@@ -6,12 +6,14 @@ leave as they are. Gauges that need data nobody configured (put/call, VIX, surve
 
 import bisect
 import math
+from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from functools import cache
 from typing import NamedTuple
 
-from caelum_common.market import Bar, SampleMarket
+from caelum_common.market import Bar, SampleMarket, market
 from caelum_common.vector import schema
 from senvec.features import Row, clipped, empty_row, masked_row
 
@@ -166,20 +168,40 @@ def _added(left: tuple[int, float], right: tuple[int, float]) -> tuple[int, floa
 
 
 class Gauges:
-    """The market gauges: the same for every symbol, computed once for all sessions. The bars aren't kept."""
+    """The market gauges: the same for every symbol, computed once for all sessions. The bars aren't kept.
+
+    What is kept lies in two arrays: thousands of small objects would pin the memory that the bars leave behind.
+    """
 
     group = "sentimentrader"
 
     def __init__(self, market: SampleMarket) -> None:
-        self._closes = [market.close_time(session) for session in market.sessions]
-        self._rows = gauge_rows(market, self._closes)
+        closes = [market.close_time(session) for session in market.sessions]
         self._before_all = empty_row(self.group)
+        self._width = len(self._before_all.values)
+        self._closes = array("d", (close.timestamp() for close in closes))
+        rows = gauge_rows(market, closes)
+        self._values = array("d", (_number(*cell) for row in rows for cell in zip(row.values, row.mask, strict=True)))
 
     def row(self, symbol: str, as_of: datetime) -> Row:
         """Gauges of the last session that had closed at `as_of`."""
         del symbol  # a gauge speaks of the market
-        index = bisect.bisect_right(self._closes, as_of) - 1
-        return self._rows[index] if index >= 0 else self._before_all
+        index = bisect.bisect_right(self._closes, as_of.timestamp()) - 1
+        if index < 0:
+            return self._before_all
+        close = datetime.fromtimestamp(self._closes[index], UTC)
+        found = self._values[index * self._width : (index + 1) * self._width]
+        return masked_row([None if math.isnan(value) else value for value in found], close, close)
+
+
+@cache
+def gauges(data: str) -> Gauges:
+    """The gauges of the market that `CAELUM_DATA` names, one per process. Raises CannotStart as `market` does."""
+    return Gauges(SampleMarket(market(data).path))  # its own reader, so that the bars go when the gauges stand
+
+
+def _number(value: float, known: int) -> float:
+    return value if known else math.nan
 
 
 def gauge_rows(market: SampleMarket, closes: Sequence[datetime]) -> list[Row]:

@@ -52,11 +52,3 @@ class SenvecSettings(ServiceSettings):
     def port(self) -> int:
         """The port to listen on."""
         return self.senvec_port or PORTS[self.senvec_component]
-
-
-class ReplaySettings(ServiceSettings):
-    """The local replay server."""
-
-    caelum_component: str = "replay"
-    senvec_replay_port: int = 18090
-    senvec_replay_seed: int = 0
