@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.caelum.database import configs
+from ansible.module_utils.caelum.database import configs, lease
 from ansible.module_utils.caelum.database.connection import database_argument, transaction
 from ansible.module_utils.caelum.errors import Refused
 
@@ -29,6 +29,9 @@ attributes:
     support: full
     description: Shows the rows that change, before and after; of a token's hash the first eight digits.
 options:
+  fencing_token:
+    description: Key of the deployment that this belongs to; refused when it is no longer open. Left out, nobody asks.
+    type: int
   configs:
     description: Configurations.
     type: list
@@ -118,6 +121,7 @@ SPEC: dict[str, Any] = {
             "config": {"type": "dict", "required": True},
         },
     },
+    "fencing_token": {"type": "int", "no_log": False},
     "tokens": {
         "type": "list",
         "elements": "dict",
@@ -140,6 +144,8 @@ def main() -> None:
     try:
         configs.check(wanted, tokens)
         with transaction(module.params["database"]) as cursor:
+            if module.params["fencing_token"]:
+                lease.refuse_lost(cursor, module.params["fencing_token"])
             plan = configs.plan(wanted, tokens, *configs.observe(cursor, wanted, tokens))
             if not module.check_mode:
                 configs.apply(cursor, plan)

@@ -39,11 +39,18 @@ options:
         no token, and returns a fresh one with which hosts can be taken back.
       - C(last) changes nothing and returns the last successful version of each component.
       - C(history) changes nothing and returns the last I(limit) rows, of all services or of I(service).
-    choices: [opened, step, closed, recorded, aborted, last, history]
+      - C(idle) replays I(journal), then refuses when somebody deploys any of I(services), naming who. Where the
+        database cannot be asked it says so and refuses nothing.
+    choices: [opened, step, closed, recorded, aborted, last, history, idle]
     required: true
   service:
     description: Service that is deployed. Needed by C(opened), C(recorded) and C(last).
     type: str
+  services:
+    description: Services that C(idle) looks at.
+    type: list
+    elements: str
+    default: []
   inventory:
     description: Inventory that it is deployed to.
     type: str
@@ -179,6 +186,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+reachable:
+  description: Whether the database could be asked.
+  returned: for C(idle)
+  type: bool
+  sample: true
 ids:
   description: Rows that were opened, written to or aborted; none for C(recorded) when it was journalled.
   returned: always, except for C(last) and C(history)
@@ -231,8 +243,12 @@ history:
 
 SPEC: dict[str, Any] = {
     "database": database_argument(),
-    "state": {"choices": ["opened", "step", "closed", "recorded", "aborted", "last", "history"], "required": True},
+    "state": {
+        "choices": ["opened", "step", "closed", "recorded", "aborted", "last", "history", "idle"],
+        "required": True,
+    },
     "service": {"type": "str"},
+    "services": {"type": "list", "elements": "str", "default": []},
     "inventory": {"type": "str", "default": "local"},
     "version": {"type": "str"},
     "components": {

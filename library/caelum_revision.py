@@ -73,6 +73,11 @@ revision:
   returned: for C(committed) and C(discarded)
   type: dict
   sample: {number: 3, version: v1.1.0, action: deploy, at: '2025-03-01T09:30:00.000+00:00', instances: []}
+can_return:
+  description: Whether a new revision was made that has one before it, so that a rollback undoes just this.
+  returned: for C(committed) and C(discarded)
+  type: bool
+  sample: true
 services:
   description: By service, what the host recorded.
   returned: for C(listed)
@@ -110,7 +115,7 @@ NEEDED = [("state", state, ["service", "fencing_token"]) for state in ("committe
 def settled(params: dict[str, Any], revisions: Revisions, *, check: bool) -> dict[str, Any]:
     """Commit or discard; in check mode only say whether anything would change."""
     token = params["fencing_token"]
-    changed = revisions.pending() is not None
+    changed, before = revisions.pending() is not None, revisions.current()
     if check:
         revisions.refuse_fenced(token)
     elif params["state"] == "committed":
@@ -118,7 +123,9 @@ def settled(params: dict[str, Any], revisions: Revisions, *, check: bool) -> dic
     else:
         revisions.discard(token)
     after = revisions.current()
-    return {"changed": changed, "revision": after.shown() if after else None}
+    made = after is not None and (before is None or after.number > before.number)
+    can_return = made and after is not None and after.previous is not None
+    return {"changed": changed, "can_return": can_return, "revision": after.shown() if after else None}
 
 
 def listed(revisions: Revisions) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from . import topology
+
 # Steps of a plan that would make a host as it was deployed, and what each says about the host now.
 SAYINGS = (
     (re.compile(r"write (.+)"), r"\1 is not as it was deployed: it was edited, or its permissions were"),
@@ -41,12 +43,13 @@ def found_on(host: str, facts: Mapping[str, Any]) -> list[str]:
                 f"return with `ansible-playbook rollback.yml -e service={service}`"
             )
     for plan in facts["__verify_plans"].get("results") or []:
-        if plan.get("failed"):
-            findings.append(f"{plan['item']} cannot be compared: {plan['msg']}")
+        if "steps" not in plan:
+            findings.append(f"{plan['item']} cannot be compared: {_said(plan)}")
         findings += [words for step in plan.get("steps") or [] if (words := saying(step))]
-    code = facts["__verify_code"]
-    findings += code.get("findings") or ([code["msg"]] if code.get("failed") else [])
-    health = facts["__verify_health"]
+    code, health = facts["__verify_code"], facts["__verify_health"]
+    findings += code["findings"] if "findings" in code else [f"the code cannot be compared: {_said(code)}"]
+    if "instances" not in health:
+        findings.append(f"the instances cannot be asked: {_said(health)}")
     findings += [
         f"{probe['name']} is {probe['status']}: {probe.get('detail') or 'it does not answer'}"
         for probe in health.get("instances") or []
@@ -57,8 +60,8 @@ def found_on(host: str, facts: Mapping[str, Any]) -> list[str]:
 
 def against_history(hosts: Iterable[Mapping[str, Any]], history: Mapping[str, Any]) -> list[str]:
     """Where the hosts and the history do not say the same."""
-    if history.get("failed"):
-        return [f"the history cannot be compared: {history['msg']}"]
+    if "history" not in history:
+        return [f"the history cannot be compared: {_said(history)}"]
     findings = [
         f"deployment {row['id']} of {row['service']} {row['version']} ({row['component']}) is open, held by "
         f"{row['requested_by']}; wait for it, or end it with `ansible-playbook abort.yml -e service={row['service']}`"
@@ -71,7 +74,10 @@ def against_history(hosts: Iterable[Mapping[str, Any]], history: Mapping[str, An
             live.setdefault((row["service"], row["component"]), row)
     for facts in hosts:
         for service, of in sorted((facts["__verify_revisions"].get("services") or {}).items()):
-            releases = {_component(one): one["release"] for one in (of["current"] or {}).get("instances", [])}
+            releases = {
+                topology.component(*str(one["name"]).split("@")): one["release"]
+                for one in (of["current"] or {}).get("instances", [])
+            }
             findings += [
                 f"{facts['inventory_hostname']}: {component} is at {release}, the history's last success is "
                 f"{live[service, component]['version']}"
@@ -81,9 +87,9 @@ def against_history(hosts: Iterable[Mapping[str, Any]], history: Mapping[str, An
     return findings
 
 
-def _component(instance: Mapping[str, Any]) -> str:
-    component, _, slot = str(instance["name"]).partition("@")
-    return component if slot in {"stable", "candidate"} else f"{component}@{slot}"
+def _said(result: Mapping[str, Any]) -> str:
+    """Why a task has no result of its own; `failed` does not tell, since the playbook goes on whatever they say."""
+    return str(result.get("msg") or "it gave no answer")
 
 
 def drift(hosts: Iterable[Mapping[str, Any]], history: Mapping[str, Any]) -> list[str]:

@@ -71,7 +71,7 @@ def abort_lines(rows: Mapping[str, Any], returned: Sequence[str], service: str) 
     if not rows["ids"] and not returned:
         return ["", f"nothing {whose}was under way; nothing was changed", ""]
     closed = ", ".join(map(str, rows["ids"])) or "none"
-    back = f"returned to their last good release: {', '.join(returned)}" if returned else "no host had been changed"
+    back = f"returned to their last good release: {', '.join(returned)}" if returned else "no host was to be returned"
     return ["", f"closed as aborted: deployment {closed}; {back}", ""]
 
 

@@ -55,13 +55,13 @@ class _Tail:
 class ActionModule(action_loader.get("caelum_local", class_only=True)):  # type: ignore[misc] # ansible-core ships no types
     """Shows progress where the module runs on this machine; elsewhere it only runs the module."""
 
-    def answer(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+    def execute(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """The module's own result."""
         if self._connection.transport != "local" or self._task.check_mode:
-            sent: dict[str, Any] = super().answer(arguments, task_vars)
+            sent: dict[str, Any] = super().execute(arguments, task_vars)
             return sent
         with tempfile.TemporaryDirectory(prefix="caelum-progress-") as folder:
             path = Path(arguments.setdefault("progress", f"{folder}/lines"))
             with _Tail(path):
-                seen: dict[str, Any] = super().answer(arguments, task_vars)
+                seen: dict[str, Any] = super().execute(arguments, task_vars)
                 return seen

@@ -155,6 +155,28 @@ def test_a_release_that_never_becomes_ready_is_taken_back_whole(at_v110: Ecosyst
     assert good(at_v110.playbook("verify.yml"))
 
 
+def test_a_healed_drift_is_no_release_that_a_failing_run_could_take_back(
+    at_v110: Ecosystem, broken: Scratch
+) -> None:
+    good(deploy(at_v110, "v1.2.0"))
+    edited = at_v110.prefix / "etc/caelum/news@stable.env"
+    edited.write_text(edited.read_text() + "ADDED_BY_HAND=1\n")
+    arguments = ("-e", "senvec_version=v1.2.0", "-e", "finvec_version=v1.2.0", "-e", "caelum_ready_timeout=8")
+    last = refused(deploy(at_v110, "v3.0.0", "-e", f"caelum_checkout={broken.path}", *arguments))
+    assert "this release is broken" in last
+    assert versions(at_v110) == everything("v1.2.0"), "SenVec was only healed: v1.1.0 is not what it goes back to"
+    assert "ADDED_BY_HAND" not in edited.read_text()
+
+
+def test_a_check_of_a_rollback_says_where_it_would_go_and_changes_nothing(at_v110: Ecosystem) -> None:
+    good(deploy(at_v110, "v1.2.0", "-e", "service=fincoll"))
+    since = newest(at_v110)
+    shown = good(at_v110.playbook("rollback.yml", "-e", "service=fincoll", "--check"))
+    assert shown.recap("changed") == 1
+    assert version(at_v110, "fincoll") == "v1.2.0"
+    assert rows(at_v110, since) == []
+
+
 def test_break_glass_needs_no_database_and_its_history_comes_later(at_v110: Ecosystem) -> None:
     good(deploy(at_v110, "v1.2.0", "-e", "service=fincoll"))
     since = newest(at_v110)
@@ -164,11 +186,14 @@ def test_break_glass_needs_no_database_and_its_history_comes_later(at_v110: Ecos
         assert version(at_v110, "fincoll") == "v1.2.0", "without the words, nothing happens without the database"
         good(at_v110.playbook("rollback.yml", "-e", "service=fincoll", "-e", "break_glass=true"))
         assert version(at_v110, "fincoll") == "v1.1.0"
+        pim = refused(at_v110.playbook("rollback.yml", "-e", "service=pim", "-e", "break_glass=true"))
+        assert "PIM cannot start without its database" in pim
         assert list((at_v110.prefix / "var/lib/caelum/journal").glob("*.json"))
     finally:
         start_database(at_v110)
-    good(deploy(at_v110, "v1.2.0", "-e", "service=fincoll"))
+    assert good(deploy(at_v110, "v1.1.0", "-e", "service=fincoll")).recap("changed") == 0
     told = [row[:4] for row in rows(at_v110, since)]
+    good(at_v110.playbook("verify.yml"))
     assert told.count(("fincoll", "v1.1.0", "rollback", "success")) == 1
     assert not list((at_v110.prefix / "var/lib/caelum/journal").glob("*.json"))
 

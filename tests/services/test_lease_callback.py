@@ -278,7 +278,9 @@ def test_at_any_moment_the_deployment_is_closed_or_handed_over_and_never_held(
         time.sleep(after_s)
         run.process.send_signal(signum)
         code = run.end()
-        assert code in {0, CODES.get(signum, -signum)}, run.everything()  # 0: it was over before the signal came
+        # 0, or the bare signal, when the run was over and only Python was still ending
+        over = {0, -signum} if "localhost: ok=" in run.everything() else {0}
+        assert code in {*over, CODES.get(signum, -signum)}, run.everything()
         if code > 0:
             (line,) = run.told()
             assert line.startswith("interrupted: "), line

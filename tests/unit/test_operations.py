@@ -112,7 +112,7 @@ def test_nothing_is_found_where_host_and_history_agree() -> None:
 def test_every_source_of_findings_counts() -> None:
     half = facts(
         __verify_revisions={"services": {"fincoll": service(revision("v1.1.0", "x"), {"version": "v1.2.0"})}},
-        __verify_plans={"results": [{"item": "fincoll", "failed": True, "msg": "no release"}]},
+        __verify_plans={"results": [{"item": "fincoll", "failed": False, "msg": "no release"}]},
         __verify_code={"findings": ["fincoll v1.1.0: app.py was edited"]},
         __verify_health={"instances": [{"name": "fincoll@stable", "status": "down", "detail": "refused"}]},
     )
@@ -126,5 +126,5 @@ def test_every_source_of_findings_counts() -> None:
 
 
 def test_a_database_that_is_away_is_itself_a_finding() -> None:
-    (line,) = drift.drift([facts()], {"failed": True, "msg": "database pim_database does not answer"})
+    (line,) = drift.drift([facts()], {"failed": False, "msg": "database pim_database does not answer"})
     assert "the history cannot be compared: database pim_database does not answer" in line

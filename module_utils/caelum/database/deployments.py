@@ -79,14 +79,15 @@ def refusal(service: str, inventory: str, holder: Holder) -> Refused:
 
 
 def holder_of(cursor: extensions.cursor, service: str, inventory: str, components: Sequence[str]) -> Holder | None:
-    """The oldest open row of any of `components`, or None."""
+    """The oldest open row of any of `components`, none meaning all of the service, or None."""
     cursor.execute(
         f"""SELECT id, version, component, requested_by, now() - started_at,
                    now() - coalesce(heartbeat_at, started_at), {BY_REAPER}
             FROM deployment_history
-            WHERE service_name = %s AND inventory = %s AND component = ANY(%s) AND status = 'in_progress'
+            WHERE service_name = %s AND inventory = %s AND status = 'in_progress'
+              AND (%s = '{{}}'::text[] OR component = ANY(%s))
             ORDER BY started_at, id LIMIT 1""",  # noqa: S608 # a constant
-        (service, inventory, list(components)),
+        (service, inventory, list(components), list(components)),
     )
     row = cursor.fetchone()
     return Holder(*row) if row else None

@@ -7,6 +7,7 @@ code could hold. The thread prints nothing, and forked children have no part in 
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import signal
 import threading
@@ -19,6 +20,10 @@ from . import lease
 from .connection import Login, place, transaction
 
 BEATS_PER_LEASE = 6
+
+# A worker that is forked in the middle of a beat would find the driver's locks taken for ever.
+_TALKING = threading.Lock()
+os.register_at_fork(before=_TALKING.acquire, after_in_parent=_TALKING.release, after_in_child=_TALKING.release)
 
 
 @dataclass(frozen=True)
@@ -110,11 +115,13 @@ class Heart:
             except queue.Empty:
                 order = None
             if order is not None:
-                outcome = self._release(order)
+                with _TALKING:
+                    outcome = self._release(order)
                 self._held.clear()
                 self._answers.put(outcome)
             for held in self.held:
-                self._beat(held)
+                with _TALKING:
+                    self._beat(held)
 
     def _beat(self, held: Held) -> None:
         # The database may be away for a while: the next beat tries again, and the lease says how long that goes well.

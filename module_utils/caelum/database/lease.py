@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from ..errors import Refused
 from .events import Event, as_json, record
 from .words import span
 
@@ -53,6 +54,18 @@ def beat(cursor: extensions.cursor, token: int) -> int:
         (token,),
     )
     return int(cursor.rowcount)
+
+
+def refuse_lost(cursor: extensions.cursor, token: int) -> None:
+    """Refused when no row of `token` is open any more; held so until the transaction ends."""
+    cursor.execute(
+        "SELECT id FROM deployment_history WHERE fencing_token = %s AND status = 'in_progress' FOR SHARE", (token,)
+    )
+    if cursor.fetchone() is None:
+        raise Refused(
+            f"this deployment (fencing token {token}) is no longer open: it was aborted or taken over, so nothing "
+            "of it is written; look at the history, then run the command again"
+        )
 
 
 def release(cursor: extensions.cursor, token: int, reason: str = "released by its controller") -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Refused
-from . import controllers, deployments, history, writes
+from . import connection, controllers, deployments, history, writes
 from .connection import transaction
 from .entries import Recorded, Write
 from .events import stamp
@@ -19,6 +19,7 @@ from .journal import Journal
 
 Params = dict[str, Any]
 REAPER_WAIT_S = 60.0
+IDLE_WAIT_S = 10.0
 LOOK_EVERY_S = 0.3
 
 
@@ -81,6 +82,33 @@ def _rehearsed(params: Params, *, takes_over: bool) -> list[int]:
     if holder:
         raise deployments.refusal(service, inventory, holder)
     return list(taken)
+
+
+def idle(params: Params, check: bool) -> dict[str, Any]:
+    """Replay the journal, then see that nobody deploys any of the services; what cannot be asked refuses nothing.
+
+    A deployment whose controller is gone, or that the reaper ends, stands in nobody's way by the time it matters.
+    """
+    try:
+        connection.wait_for(params["database"], IDLE_WAIT_S)
+        warnings = [] if check else writes.replay(params["database"], journal_of(params))
+        holders = {service: _holder(params, service) for service in params["services"]}
+    except connection.Unreachable as away:
+        return {"changed": False, "reachable": False, "warnings": [] if check else [str(away)]}
+    except Refused:
+        return {"changed": False, "reachable": False}  # no login or no schema before the first deployment
+    for service, holder in holders.items():
+        if holder and not holder.reaping:
+            raise deployments.refusal(service, params["inventory"], holder)
+    return {"changed": False, "reachable": True, "warnings": warnings}
+
+
+def _holder(params: Params, service: str) -> deployments.Holder | None:
+    with transaction(params["database"]) as cursor:
+        deployments.take_over(cursor, service, params["inventory"], params["requested_by"])
+        holder = deployments.holder_of(cursor, service, params["inventory"], [])
+        cursor.connection.rollback()
+    return holder
 
 
 def written(params: Params, check: bool) -> dict[str, Any]:
@@ -168,6 +196,7 @@ STATES: dict[str, Callable[[Params, bool], dict[str, Any]]] = {
     "aborted": aborted,
     "last": last,
     "history": newest,
+    "idle": idle,
 }
 
 

@@ -199,7 +199,8 @@ class Revisions:
             elif pending.fencing_token != token:
                 raise Refused(
                     f"what {self.service} is getting on this host was begun with fencing token "
-                    f"{pending.fencing_token}, not {token}; discard it with caelum_revision state=discarded"
+                    f"{pending.fencing_token}, not {token}; end it with "
+                    f"`ansible-playbook abort.yml -e service={self.service}`"
                 )
             else:
                 revision = self._next_revision(pending)

@@ -59,7 +59,7 @@ class Host:
 
     def _untouched(self, group: Group, current: Revision | None, lost: str) -> Verdict:
         """The host is whole: either the controller had committed, or nothing of its release is here (any more)."""
-        if current is not None and current.fencing_token == group.opened_with:
+        if current is not None and (current.fencing_token, current.version) == (group.opened_with, group.version):
             return Verdict(
                 "success", f"{lost} {current.version} had passed its gates on {self.address} before, and serves"
             )
