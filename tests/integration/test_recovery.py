@@ -155,9 +155,7 @@ def test_a_release_that_never_becomes_ready_is_taken_back_whole(at_v110: Ecosyst
     assert good(at_v110.playbook("verify.yml"))
 
 
-def test_a_healed_drift_is_no_release_that_a_failing_run_could_take_back(
-    at_v110: Ecosystem, broken: Scratch
-) -> None:
+def test_a_healed_drift_is_no_release_that_a_failing_run_could_take_back(at_v110: Ecosystem, broken: Scratch) -> None:
     good(deploy(at_v110, "v1.2.0"))
     edited = at_v110.prefix / "etc/caelum/news@stable.env"
     edited.write_text(edited.read_text() + "ADDED_BY_HAND=1\n")

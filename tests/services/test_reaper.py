@@ -79,6 +79,27 @@ def test_a_deployment_left_half_way_is_taken_back_and_its_controller_is_shut_out
     assert serves(host) == "v1.1.0"
 
 
+def test_configuration_and_tokens_go_back_with_the_release(host: ReaperHost) -> None:
+    old = {"service": "fincoll", "version": "v1.0.0", "environment": "dev", "host": "127.0.0.1", "port": 8001}
+    old["config"] = {"log_level": "INFO"}
+    tokens = [{"name": "operator", "sha256": "a" * 64, "scopes": []}]
+    host.open("v1.0.0").complete(host.stable("v1.0.0"), config=old, tokens=tokens)
+    lost = host.open("v1.0.0")
+    changed = host.stable("v1.0.0") | {"environment": {"LOG_LEVEL": "DEBUG"}}
+    assert not lost.apply(changed, config=old | {"config": {"log_level": "DEBUG"}}).get("failed")
+    with host.database.connect() as sql:
+        sql.execute(
+            "INSERT INTO service_configs (service_name, version, environment, host, port, config_json)"
+            """ VALUES ('fincoll', 'v1.0.0', 'dev', '127.0.0.1', 8001, '{"log_level": "DEBUG"}')"""
+        )
+    lost.lease_ends()
+    status, line = outcome(lost)
+    assert status == "aborted", line
+    with host.database.connect() as sql:
+        assert sql.execute("SELECT config_json FROM service_configs").fetchall() == [({"log_level": "INFO"},)]
+        assert sql.execute("SELECT name FROM api_tokens").fetchall() == [("operator",)]
+
+
 def test_a_living_controller_is_left_alone(host: ReaperHost) -> None:
     lost = half_way(host)
     eventually(lambda: beats(host), "a heartbeat", SOON_S)

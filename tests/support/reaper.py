@@ -33,10 +33,11 @@ class Deployment:
     ids: list[int]
     token: int
 
-    def apply(self, *instances: dict[str, Any]) -> dict[str, Any]:
-        """Give the host the release, as pending; the module's result."""
+    def apply(self, *instances: dict[str, Any], **belongings: Any) -> dict[str, Any]:
+        """Give the host the release with what belongs to it, as pending; the module's result."""
+        recorded = {"version": self.version, **belongings}
         return self.host.native.attempt(
-            *instances, services=[self.service], fencing_token=self.token, recorded={"version": self.version}
+            *instances, services=[self.service], fencing_token=self.token, recorded=recorded
         )
 
     def commit(self) -> dict[str, Any]:
@@ -64,9 +65,9 @@ class Deployment:
             },
         )
 
-    def complete(self, *instances: dict[str, Any]) -> None:
+    def complete(self, *instances: dict[str, Any], **belongings: Any) -> None:
         """A deployment from its beginning to its end."""
-        for result in (self.apply(*instances), self.commit(), self.close()):
+        for result in (self.apply(*instances, **belongings), self.commit(), self.close()):
             assert not result.get("failed"), result["msg"]
 
     def lease_ends(self) -> None:

@@ -93,7 +93,7 @@ def test_commit_twice_is_as_once_and_of_what_nobody_began_is_refused(revisions):
     with pytest.raises(Refused, match=r"^nothing that fencing token 4 began is pending for fincoll on this host; "):
         revisions.commit(4)
     revisions.begin(5, release("v1.1.0"))
-    with pytest.raises(Refused, match="was begun with fencing token 5, not 6; discard it"):
+    with pytest.raises(Refused, match="was begun with fencing token 5, not 6; end it with"):
         revisions.commit(6)
     assert version(revisions) == "v1.0.0"
 

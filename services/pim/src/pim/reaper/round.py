@@ -4,12 +4,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from caelum.database import lease
+from caelum.database import configs, lease
 from caelum.database.connection import Unreachable, transaction
 from caelum.database.lease import Group
 from caelum.errors import Refused
+from caelum.instance.revisions import Revision
 from caelum_common.start import starting
 from pim.reaper.log import Log
 from pim.reaper.settings import ReaperSettings, read
@@ -57,12 +59,29 @@ def take_back(group: Group, settings: ReaperSettings, log: Log) -> None:
         verdict = Verdict("failed", str(refused))
     except Exception as error:  # one bad deployment must not keep the others waiting
         verdict = Verdict("failed", f"taking it back failed: {type(error).__name__}: {error}; deploy it again")
+    if restored := verdict.restored:
+        verdict = _recorded(verdict, lambda: insist(settings.login, lambda cursor: write_records(cursor, restored)))
     rows = insist(settings.login, lambda cursor: lease.close_reaped(cursor, token, verdict.status, verdict.line))
     if rows == 0:
         log.info("somebody else closed the deployment meanwhile", outcome=verdict.line, **describe(host, group))
         return
     told = log.error if verdict.status == "failed" else log.info
     told("closed a lost deployment", status=verdict.status, outcome=verdict.line, **describe(host, group))
+
+
+def _recorded(verdict: Verdict, write: Callable[[], None]) -> Verdict:
+    try:
+        write()
+    except Refused as refused:
+        return replace(verdict, line=f"{verdict.line}; its configuration is not in the database: {refused}")
+    return verdict
+
+
+def write_records(cursor: "extensions.cursor", revision: Revision) -> None:
+    """The configuration and the token hashes that belong to the revision, where the lost run wrote its own."""
+    wanted = [configs.Config(**revision.config)] if revision.config else []
+    tokens = [configs.Token(one["name"], one["sha256"], tuple(one.get("scopes") or ())) for one in revision.tokens]
+    configs.apply(cursor, configs.plan(wanted, tokens, *configs.observe(cursor, wanted, tokens)))
 
 
 def insist(login: Mapping[str, Any], work: Callable[["extensions.cursor"], T]) -> T:

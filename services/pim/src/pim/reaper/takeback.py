@@ -20,10 +20,11 @@ INTERVAL_S = 0.5
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a deployment ended: `status` and `logs` of its rows."""
+    """How a deployment ended: `status` and `logs` of its rows, and the revision that the host was returned to."""
 
     status: str
     line: str
+    restored: Revision | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Host:
             )
         done = self._return_to(revisions, current, token)
         revisions.discard(token)
-        return Verdict("aborted", f"{lost} returned {self.address} to {current.version}: {done}")
+        return Verdict("aborted", f"{lost} returned {self.address} to {current.version}: {done}", current)
 
     def _untouched(self, group: Group, current: Revision | None, lost: str) -> Verdict:
         """The host is whole: either the controller had committed, or nothing of its release is here (any more)."""
