@@ -105,7 +105,7 @@ def test_everything_listens_on_loopback_alone(live: Ecosystem) -> None:
         for fields in map(str.split, Path(f"/proc/net/{table}").read_text().splitlines()[1:])
         if fields[3] == "0A" and fields[9] in sockets
     ]
-    assert len(listening) >= len(INSTANCES) - 1
+    assert len(listening) >= len(INSTANCES - {"pim-worker@stable", "caelum-reaper@stable"})
     assert {address.split(":")[0] for address in listening} == {"0100007F"}
 
 
