@@ -81,8 +81,8 @@ def commit_of(built: Iterable[Mapping[str, Any]], service: str) -> str:
 
 def changed_components(planned: Iterable[Instance], host: str, every: bool = False) -> list[dict[str, str]]:
     """Components of a plan that would change, or all with `every`, each once, as `caelum_deployment` wants them."""
-    names = dict.fromkeys(str(item["name"]).partition("@") for item in planned if every or item["changes"])
-    return [{"component": component(name, slot), "host": host} for name, _, slot in names]
+    names = [str(item["name"]).split("@") for item in planned if every or item["changes"]]
+    return [{"component": name, "host": host} for name in dict.fromkeys(component(*parts) for parts in names)]
 
 
 def component(unit: str, slot: str) -> str:

@@ -317,6 +317,14 @@ def test_a_run_that_fails_without_closing_hands_the_deployment_over(
         assert run.told()[-1].startswith("left open: deployment ")
 
 
+@pytest.fixture(autouse=True)
+def hang_ups_are_heard() -> Iterator[None]:
+    """Under nohup they are ignored, and a child would inherit that."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def own_server() -> Iterator[Server]:
     """A server that a test may stop."""

@@ -135,3 +135,8 @@ def test_a_later_row_of_the_same_instance_replaces_the_earlier() -> None:
     before = topology.merge_instances([], senvec(), "127.0.0.1")
     after = topology.merge_instances(before, [senvec()[0] | {"release": "v9.9.9"}], "127.0.0.1")
     assert [row["release"] for row in after] == ["v9.9.9", "v1.0.3", "v1.1.0"]
+
+
+def test_a_component_in_two_slots_is_one_row() -> None:
+    planned = [{"name": "fincoll@stable", "changes": []}, {"name": "fincoll@candidate", "changes": ["removed"]}]
+    assert topology.changed_components(planned, "one", True) == [{"component": "fincoll", "host": "one"}]
