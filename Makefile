@@ -9,6 +9,11 @@ export REASON ?=
 COMPONENT ?= *
 JOB ?= llm1-tech
 ARGS ?=
+# With LAB=1 a playbook runs against the machines of `make lab`; LAB_NAME tells two labs of an inventory apart.
+LAB ?=
+LAB_NAME ?= $(INVENTORY)
+HOST ?=
+CMD ?=
 # Folder of a deployment other than the checkout's own: empty, or absolute after the check below.
 PREFIX ?=
 
@@ -20,12 +25,14 @@ $(error PREFIX='$(PREFIX)' cannot hold a deployment; give a folder of letters, d
 endif
 override PREFIX := $(abspath $(PREFIX))
 FOLDER := $(or $(PREFIX),$(shell tools/prefix.sh))
-PLAYBOOK = .venv/bin/ansible-playbook -i 'inventory/$(INVENTORY)'$(if $(PREFIX), -e caelum_prefix=$(PREFIX))
+INLAB = .venv/bin/python -m tools.lab
+INSIDE = $(filter-out 0,$(LAB))
+PLAYBOOK = $(if $(INSIDE),$(INLAB) play '$(LAB_NAME)' --,.venv/bin/ansible-playbook) -i 'inventory/$(INVENTORY)'$(if $(PREFIX), -e caelum_prefix=$(PREFIX))
 ONE = $(if $(SERVICE),-e 'service=$(SERVICE)')
 # Ansible reads no ansible.cfg by itself from a folder that everybody may write to.
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-.PHONY: help deploy rollback abort verify history halt resume down status memory bench logs clean train topology venv venv-dev test test-fast lint docs docs-check locks
+.PHONY: help deploy rollback abort verify history halt resume down status lab lab-status lab-shell lab-down memory bench bench-fleet logs clean train topology venv venv-dev test test-full test-fast lint docs docs-check locks
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -57,13 +64,29 @@ down: venv ## Stop everything; data, releases and models stay
 	@$(PLAYBOOK) playbooks/stop.yml $(ARGS)
 
 status: venv ## Show what runs, from PIM's own view
-	@.venv/bin/python tools/status.py '$(FOLDER)'
+	@$(if $(INSIDE),$(INLAB) health '$(LAB_NAME)',.venv/bin/python tools/status.py '$(FOLDER)')
+
+lab: venv ## Boot an inventory's hosts as machines on this one: make lab INVENTORY=production; then make deploy … LAB=1
+	@$(INLAB) up '$(LAB_NAME)' '$(INVENTORY)'
+
+lab-status: venv ## Say which hosts of the lab are up: make lab-status INVENTORY=production
+	@$(INLAB) status '$(LAB_NAME)'
+
+lab-shell: venv ## A shell on a host of the lab, or one command: make lab-shell INVENTORY=production HOST=gpu-44 [CMD='uptime']
+	@[ -n "$(HOST)" ] || { echo "name the host: make lab-shell INVENTORY=$(INVENTORY) HOST=…; make lab-status lists them"; exit 2; }
+	@$(INLAB) shell '$(LAB_NAME)' '$(HOST)' $(CMD)
+
+lab-down: venv ## End the lab and remove all of it
+	@$(INLAB) down '$(LAB_NAME)'
 
 memory: venv ## Show the memory of every component
 	@.venv/bin/python tools/memory.py '$(FOLDER)'
 
 bench: venv-dev ## Measure deploys, predictions, memory and training on a deployment of its own: a table, and .cache/bench.json
 	@.venv-dev/bin/python tools/bench.py $(ARGS)
+
+bench-fleet: venv-dev ## Measure deployments of five and of fifteen hosts in a lab: a table, and .cache/bench-fleet.json
+	@.venv-dev/bin/python tools/bench_fleet.py
 
 logs: ## Follow a component's log: make logs COMPONENT=fincoll
 	@tools/logs.sh '$(FOLDER)' '$(COMPONENT)'
@@ -89,10 +112,13 @@ venv-dev: venv ## Make the environment of tests and of work on the code
 	@tools/environment.sh .venv-dev locks/dev.txt "$$(tools/variant.sh .venv)"
 
 test: venv-dev lint ## Run every check and every test
+	@.venv-dev/bin/python -m pytest -m "not full" $(ARGS)
+
+test-full: venv-dev lint ## Run those as well that take long: everything on one host, reboots, a share that hangs for minutes
 	@.venv-dev/bin/python -m pytest $(ARGS)
 
-test-fast: venv-dev ## Run the tests that start no whole ecosystem
-	@.venv-dev/bin/python -m pytest -m "not integration" $(ARGS)
+test-fast: venv-dev ## Run the tests that start no whole ecosystem and no machines
+	@.venv-dev/bin/python -m pytest -m "not integration and not lab" $(ARGS)
 
 lint: venv-dev ## Check style, types, layers, playbooks and shell
 	@tools/lint.sh

@@ -4,29 +4,26 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.caelum.database import migrations, provision, unfinished
-from ansible.module_utils.caelum.database.connection import statements, transaction, wait_for
+from ansible.module_utils.caelum.database import provision, schema, unfinished
+from ansible.module_utils.caelum.database.connection import enters, statements, tls_arguments, transaction, wait_for
 from ansible.module_utils.caelum.errors import Refused
 
 DOCUMENTATION = r"""
 module: caelum_database
 short_description: Make roles, a database and its schema on a PostgreSQL server
 description:
-  - Makes the roles with SCRAM-SHA-256 passwords, the database with its owner, and the right to connect, which everybody
-    else loses. Compares stored passwords with the given ones, so that a second run changes nothing.
+  - Makes the roles with SCRAM-SHA-256 passwords and no power over the server, the database with its owner, and the
+    right to connect, which everybody else loses, as they do each right on tables that no service needs. Compares stored
+    passwords with the given ones, so that a second run changes nothing.
   - Migrates the schema with the release's own command where it isn't at the newest revision. A database that has tables
     is dumped first. A database that is newer than the release is left alone, since old code runs on a new schema.
 author: Caelum
 requirements:
   - psycopg2
-  - a server of PostgreSQL 15 or newer with C(password_encryption = scram-sha-256)
+  - a server of PostgreSQL 15 or newer with C(password_encryption = scram-sha-256) that asks for passwords so
 attributes:
   check_mode:
     support: full
@@ -36,7 +33,9 @@ attributes:
     description: Shows roles, rights and revision before and after, never a password.
 options:
   admin:
-    description: A superuser's login on the server.
+    description:
+      - The login that makes what is missing; a superuser's, or one with C(CREATEROLE) and C(CREATEDB), as managed
+        servers give it. The latter can't see stored passwords, so it tries the roles' logins from where this runs.
     type: dict
     required: true
     suboptions:
@@ -53,13 +52,22 @@ options:
         type: str
         default: postgres
       user:
-        description: Name of the superuser.
+        description: Its name.
         type: str
         default: postgres
       password:
         description: Its password.
         type: str
         required: true
+      sslmode:
+        description: How the connection is protected, as libpq names it.
+        type: str
+        choices: [disable, prefer, require, verify-ca, verify-full]
+        default: prefer
+      ca:
+        description: Certificates, as PEM, of which one must have signed the server's, for the two that verify it.
+        type: str
+        default: ""
   name:
     description: Name of the database.
     type: str
@@ -96,24 +104,39 @@ options:
     type: dict
     suboptions:
       command:
-        description: Command that takes C(upgrade) and C(head); it finds the owner's login in C(DATABASE_URL).
+        description:
+          - Command that takes C(upgrade) and C(head); it finds the owner's login in C(DATABASE_URL). Left out, the
+            schema stays as it is and I(behind) of the result says whether it is behind.
         type: list
         elements: str
-        required: true
+        default: []
       migrations:
-        description: Folder of the release's migration files. The newest revision is read from them.
+        description:
+          - Folder of the release's migration files, or a pattern for the wheel that holds them. The newest revision
+            is read from them.
         type: path
       head:
         description: The newest revision. Left out, it is read from I(migrations), or asked of I(command).
         type: str
         default: ""
   pg_dump:
-    description: The program that dumps the database; not older than the server.
-    type: path
-    default: pg_dump
+    description:
+      - Programs that may dump the database, also as patterns; the first that is there and not older than the server
+        does it.
+    type: list
+    elements: str
+    default: [/usr/lib/postgresql/*/bin/pg_dump]
+  alone:
+    description: The server serves this database only, so that its C(postgres) and C(template1) are closed to everybody.
+    type: bool
+    default: false
   backups:
     description: Folder for the dump before a migration.
     type: path
+  fresh:
+    description: The server is only to be made, so that it is taken for one that holds nothing; for check mode alone.
+    type: bool
+    default: false
   wait:
     description: Seconds to wait for a server that does not answer yet. A refused login fails at once.
     type: float
@@ -148,6 +171,10 @@ revision:
   returned: always
   type: str
   sample: "0001"
+behind:
+  description: Whether a migration is left to a call with I(migrate.command).
+  returned: always
+  type: bool
 dump:
   description: The dump that was made before the migration; empty when none was needed.
   returned: always
@@ -171,6 +198,7 @@ SPEC: dict[str, Any] = {
             "dbname": {"type": "str", "default": "postgres"},
             "user": {"type": "str", "default": "postgres"},
             "password": {"type": "str", "required": True, "no_log": True},
+            **tls_arguments(),
         },
     },
     "name": {"type": "str", "default": "pim_database"},
@@ -189,82 +217,18 @@ SPEC: dict[str, Any] = {
     "migrate": {
         "type": "dict",
         "options": {
-            "command": {"type": "list", "elements": "str", "required": True},
+            "command": {"type": "list", "elements": "str", "default": []},
             "migrations": {"type": "path"},
             "head": {"type": "str", "default": ""},
         },
     },
-    "pg_dump": {"type": "path", "default": "pg_dump"},
+    "alone": {"type": "bool", "default": False},
+    "pg_dump": {"type": "list", "elements": "str", "default": ["/usr/lib/postgresql/*/bin/pg_dump"]},
     "backups": {"type": "path"},
     "inventory": {"type": "str", "default": ""},
+    "fresh": {"type": "bool", "default": False},
     "wait": {"type": "float", "default": 0},
 }
-
-
-@dataclass(frozen=True)
-class Schema:
-    """The schema as it is, and the revision that it should be at (the same when nothing is to do)."""
-
-    revision: str
-    wanted: str
-    has_tables: bool
-
-
-def observe_schema(params: dict[str, Any], exists: bool) -> Schema:
-    """Where the schema stands; `exists` says whether there is a database to ask."""
-    revision, has_tables = look_at(params) if exists else ("", False)
-    if params["migrate"] is None:
-        return Schema(revision, revision, has_tables)
-    return Schema(revision, wanted_revision(params["migrate"], revision), has_tables)
-
-
-def look_at(params: dict[str, Any]) -> tuple[str, bool]:
-    """The database's revision, and whether it has tables at all."""
-    with transaction({**params["admin"], "dbname": params["name"]}) as cursor:
-        cursor.execute(
-            """SELECT to_regclass('public.alembic_version') IS NOT NULL, EXISTS (
-                   SELECT FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema'))"""
-        )
-        migrated, has_tables = cursor.fetchone() or (False, False)
-        if not migrated:
-            return "", has_tables
-        cursor.execute("SELECT version_num FROM public.alembic_version")
-        row = cursor.fetchone()
-        return (row[0] if row else ""), has_tables
-
-
-def wanted_revision(migrate: dict[str, Any], revision: str) -> str:
-    """The release's newest revision, or `revision` itself when the release is older than that."""
-    if migrate["head"]:
-        return str(migrate["head"])
-    if not migrate["migrations"]:
-        return str(migrations.ask_head(migrate["command"]))
-    known = migrations.read_revisions(Path(migrate["migrations"]))
-    return revision if revision and revision not in known.known else known.head
-
-
-def migrate_schema(params: dict[str, Any], schema: Schema) -> str:
-    """Dump what there is, migrate, and make sure of the revision; returns the dump's path, empty without one."""
-    admin, target = params["admin"], ""
-    if schema.has_tables:
-        if not params["backups"]:
-            raise Refused(f"database {params['name']} has tables, and no dump folder is given; pass `backups`")
-        now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        target = f"{params['backups']}/{params['name']}-{schema.revision or 'unversioned'}-{now}.dump"
-        login = {"PGHOST": admin["host"], "PGPORT": str(admin["port"]), "PGUSER": admin["user"]}
-        secret = {"PGPASSWORD": admin["password"], "PGDATABASE": params["name"]}
-        migrations.dump(Path(params["pg_dump"]), login | secret, Path(target))
-    password = next(role["password"] for role in params["roles"] if role["name"] == params["owner"])
-    address = f"{admin['host']}:{admin['port']}/{quote(params['name'], safe='')}"
-    url = f"postgresql://{quote(params['owner'], safe='')}:{quote(password, safe='')}@{address}"
-    said = migrations.run_migration(params["migrate"]["command"], {"DATABASE_URL": url})
-    revision, _ = look_at(params)
-    if revision != schema.wanted:
-        raise Refused(
-            f"the migration ended at revision {revision or 'none'}, not at {schema.wanted} (it said: {said}); "
-            "check that `migrate.command` and `migrate.migrations` are of one release"
-        )
-    return target
 
 
 def converge(params: dict[str, Any], check: bool) -> dict[str, Any]:
@@ -272,33 +236,69 @@ def converge(params: dict[str, Any], check: bool) -> dict[str, Any]:
     roles = tuple(provision.Role(**role) for role in params["roles"])
     if params["migrate"] and params["owner"] not in {role.name for role in roles}:
         raise Refused(f"the owner {params['owner']} is none of the roles given; add it to `roles` with its password")
-    wanted = provision.Wanted(params["name"], params["owner"], tuple(params["connect"]), roles)
+    wanted = provision.Wanted(params["name"], params["owner"], tuple(params["connect"]), roles, params["alone"])
+    if params["fresh"]:
+        if not check:
+            raise Refused("a server that is not there can only be spoken of; `fresh` is for check mode")
+        return foretold(params, wanted)
     if params["wait"]:
         wait_for(params["admin"], params["wait"])
     with statements(params["admin"]) as cursor:
-        provision.check_server(cursor)
-        have = provision.observe(cursor, wanted)
-        steps = provision.plan(wanted, have)
-        schema = observe_schema(params, exists=have.database is not None)
+        admin = provision.check_server(cursor)
+        have = provision.observe(cursor, wanted, admin, lambda role: enters(params["admin"], role.name, role.password))
+        exists = have.database is not None
+        found = schema.observe(params, exists=exists, owner_exists=wanted.owner in have.roles)
+        steps = provision.plan(wanted, have, admin)
         if not check:
             provision.apply(cursor, steps)
-    behind = schema.revision != schema.wanted
-    dump = migrate_schema(params, schema) if behind and not check else ""
-    before, after = [step.before for step in steps], [step.after for step in steps]
-    if behind:
-        before.append(f"schema: {schema.revision or 'none'}")
-        after.append(f"schema: {schema.wanted}")
     login = {**params["admin"], "dbname": params["name"]}
-    asked = bool(params["inventory"]) and (have.database is not None or not check)
+    if found.excess and not check:
+        with transaction(login) as cursor:
+            provision.apply(cursor, found.excess)
+    dump = schema.migrate(params, found) if found.is_behind and not check and migrates_here(params) else ""
+    asked = bool(params["inventory"]) and (exists or not check)
     with transaction(login) if asked else nullcontext() as cursor:
         open_or_failed = unfinished.services(cursor, params["inventory"]) if cursor else []
+    told = changes([*steps, *found.excess], found, told=check or migrates_here(params))
+    behind = found.is_behind and not migrates_here(params)
+    return result(told, found, unfinished=open_or_failed, behind=behind, dump=dump)
+
+
+def foretold(params: dict[str, Any], wanted: provision.Wanted) -> dict[str, Any]:
+    """What will be changed on a server that holds nothing."""
+    admin = provision.Admin(params["admin"]["user"], is_superuser=True, server_version=0)
+    common = provision.COMMON if wanted.alone else ()
+    steps = provision.plan(wanted, provision.Have({}, None, open_to_all=common), admin)
+    found = schema.observe(params, exists=False)
+    return result(changes(steps, found, told=True), found)
+
+
+def result(told: tuple[list[str], list[str]], found: schema.Schema, **more: Any) -> dict[str, Any]:
+    """What the module returns."""
+    before, after = told
     return {
-        "unfinished": open_or_failed,
+        "unfinished": [],
         "changed": bool(after),
-        "revision": schema.wanted,
-        "dump": dump,
+        "revision": found.wanted,
+        "behind": False,
+        "dump": "",
         "diff": {key: "".join(f"{line}\n" for line in lines) for key, lines in (("before", before), ("after", after))},
+        **more,
     }
+
+
+def migrates_here(params: dict[str, Any]) -> bool:
+    """Whether this call brings the schema forward, or only says that it is behind."""
+    return bool(params["migrate"] and params["migrate"]["command"])
+
+
+def changes(steps: list[provision.Step], found: schema.Schema, *, told: bool) -> tuple[list[str], list[str]]:
+    """Lines for the diff, before and after; the schema's where it is `told`."""
+    before, after = [step.before for step in steps], [step.after for step in steps]
+    if found.is_behind and told:
+        before.append(f"schema: {found.revision or 'none'}")
+        after.append(f"schema: {found.wanted}")
+    return before, after
 
 
 def main() -> None:

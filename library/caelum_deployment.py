@@ -69,7 +69,7 @@ options:
         type: str
         required: true
       host:
-        description: Host that it changes on.
+        description: Host that it changes on, or their list.
         type: str
   action:
     description: Kind of change.
@@ -109,6 +109,37 @@ options:
   host:
     description: Host that the step happened on.
     type: str
+  hosts:
+    description:
+      - All hosts that the rows of C(opened) concern, name to address. A component has one row, however many they are,
+        and who finds it left open tells from this which hosts may stand half way.
+    type: dict
+    default: {}
+  events:
+    description: What happened on single hosts, written as events of the rows together with C(closed).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      event:
+        description: Name of it, at most 40 characters.
+        type: str
+        required: true
+      host:
+        description: Host that it happened on.
+        type: str
+        required: true
+      detail:
+        description: What else is known about it; no secrets.
+        type: dict
+        default: {}
+  verified:
+    description:
+      - Fencing tokens of deployments that all their hosts have committed, for C(aborted). Such a row is closed as a
+        success, which it is, in place of C(aborted).
+    type: list
+    elements: int
+    default: []
   detail:
     description: What else is known about the step; no secrets.
     type: dict
@@ -188,7 +219,7 @@ EXAMPLES = r"""
 RETURN = r"""
 reachable:
   description: Whether the database could be asked.
-  returned: for C(idle)
+  returned: for C(idle), and for C(opened) in check mode
   type: bool
   sample: true
 ids:
@@ -213,7 +244,7 @@ rows:
   type: list
   elements: dict
   sample:
-    - {id: 12, service: fincoll, component: fincoll, host: 10.32.3.44, version: v1.1.0}
+    - {id: 12, service: fincoll, component: fincoll, host: 10.32.3.44, version: v1.1.0, status: aborted}
 taken_over:
   description: Rows of a controller that is gone, closed as aborted before the opening.
   returned: for C(opened)
@@ -241,6 +272,11 @@ history:
        took_s: 9.0, requested_by: jane, git_commit: 1f3c, logs: nothing to change}
 """
 
+EVENT = {
+    "event": {"type": "str", "required": True},
+    "host": {"type": "str", "required": True},
+    "detail": {"type": "dict", "default": {}},
+}
 SPEC: dict[str, Any] = {
     "database": database_argument(),
     "state": {
@@ -267,6 +303,9 @@ SPEC: dict[str, Any] = {
     "fencing_token": {"type": "int", "no_log": False},
     "event": {"type": "str"},
     "host": {"type": "str"},
+    "hosts": {"type": "dict", "default": {}},
+    "events": {"type": "list", "elements": "dict", "default": [], "options": EVENT},
+    "verified": {"type": "list", "elements": "int", "default": [], "no_log": False},
     "detail": {"type": "dict", "default": {}},
     "status": {"choices": ["success", "failed", "aborted", "rolled_back", "inconclusive"]},
     "started_at": {"type": "str"},

@@ -18,12 +18,10 @@ short_description: Wait until instances can do their job
 description:
   - Asks every instance at once, and passes when each was ready I(passes) times in a row within I(timeout) seconds.
   - Fails with one line that holds the reason from the instance's own problem document. An instance that gave up, with
-    C(cannot start) as the last line of its log, fails at once with that line.
+    C(cannot start) as the last line of its log, or in the journal of its failed unit, fails at once with that line.
   - Changes nothing.
 author: Caelum
 extends_documentation_fragment: caelum_database.optional
-requirements:
-  - requests
 attributes:
   check_mode:
     support: full
@@ -50,6 +48,9 @@ options:
       log:
         description: File that it writes its log to.
         type: path
+      unit:
+        description: Unit of systemd in whose journal its log is; then O(instances[].log) is not read.
+        type: str
       expect_version:
         description: Version that must answer at C(/version); left out, any will do.
         type: str
@@ -118,6 +119,7 @@ SPEC: dict[str, Any] = {
             "url": {"type": "str", "required": True},
             "path": {"type": "str", "default": "/ready"},
             "log": {"type": "path"},
+            "unit": {"type": "str"},
             "expect_version": {"type": "str"},
             "service": {"type": "str"},
         },
@@ -142,7 +144,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, required_if=[("record", True, ["database"])], supports_check_mode=True)
     params = module.params
     host = params["host"] or platform.node()
-    instances = [probes.Instance(**item) for item in params["instances"]]
+    instances = [probes.Instance(**item, host=host) for item in params["instances"]]
     try:
         gate = probes.Gate(params["passes"], params["interval"], params["timeout"])
     except Refused as refusal:

@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.caelum.errors import Refused
+from ansible.module_utils.caelum.host.credentials import resolved
 from ansible.module_utils.caelum.instance import host
 from ansible.module_utils.caelum.instance.arguments import RUNTIMES, SPEC
 from ansible.module_utils.caelum.instance.layout import Layout
 from ansible.module_utils.caelum.instance.request import run
+from ansible.module_utils.caelum.instance.revisions import Revisions
 
 DOCUMENTATION = r"""
 module: caelum_instance
@@ -65,9 +68,12 @@ options:
     type: bool
     default: false
   runtime:
-    description: What supervises the instances. V(native) is one supervisord per prefix, without root or systemd.
+    description:
+      - What supervises the instances. V(native) is one supervisord per prefix, without root or systemd.
+      - V(systemd) has units of the host's systemd, with O(prefix=/) and as root. They start at boot; ports stay open
+        while processes restart; processes run in a sandbox. C(state=stopped) lasts until the next boot.
     type: str
-    choices: [native]
+    choices: [native, systemd]
     default: native
   services:
     description:
@@ -116,6 +122,9 @@ options:
       run:
         description: Name of the controller's run, by which services that were changed together are known.
         type: str
+      inventory:
+        description: Inventory that gives it to the host; another one's runs leave it alone.
+        type: str
       config:
         description: What M(caelum_config) gets for this release; no secrets.
         type: dict
@@ -128,9 +137,9 @@ options:
         description: The model that belongs to it, as M(caelum_model) takes it.
         type: dict
 notes:
-  - Runs with the Python of the controller's environment, which has the package supervisor.
+  - The runtime V(native) needs the Python of the controller's environment, which has the package supervisor.
 extends_documentation_fragment: caelum_instances
-requirements: [supervisor]
+requirements: ["supervisor, for the runtime native"]
 author: [Caelum]
 """
 
@@ -217,6 +226,19 @@ revision:
         port: 8001
         kind: service
         state: started
+records:
+  description:
+    - By service in O(services), what the host recorded. C(version) is what it was last verified with, and C(pending)
+      what was begun and not finished; null where there is none. C(inventory) gave it to the host.
+  returned: success
+  type: dict
+  sample: {fincoll: {version: v1.1.0, pending: null, inventory: production}}
+services:
+  description: The scope, as it was given.
+  returned: success
+  type: list
+  elements: str
+  sample: [fincoll]
 fence:
   description: Highest fencing token that the host has seen for the one service in O(services), 0 for none.
   returned: when O(revision) or O(fencing_token) is given
@@ -250,22 +272,43 @@ instances:
       type: int
       sample: 78
     log:
-      description: Path of the log of an instance that the runtime knows.
+      description: Path of the log of an instance that the runtime V(native) knows.
       type: str
       sample: /opt/caelum-1f2e3d4c/var/log/caelum/fincoll@stable.log
+    unit:
+      description: Unit of an instance that the runtime V(systemd) knows; its log is in the journal.
+      type: str
+      sample: fincoll@stable.service
 """
+
+
+def _records(services: Iterable[str], prefix: Path) -> dict[str, dict[str, str | None]]:
+    """What the host says that it has, and whether it stands half way."""
+    found = {}
+    for service in services:
+        revisions = Revisions(prefix, service)
+        current, pending = revisions.current(), revisions.pending()
+        found[service] = {
+            "version": current.version if current else None,
+            "pending": pending.version if pending else None,
+            "inventory": current.inventory if current else None,
+        }
+    return found
 
 
 def main() -> None:
     """Plan, and apply unless in check mode."""
     module = AnsibleModule(SPEC, supports_check_mode=True)
-    params = module.params
+    params = dict(module.params)
     layout = Layout(Path(params["prefix"]).absolute())
     runtime = RUNTIMES[params["runtime"]](layout)
     try:
+        params["instances"] = resolved(params["instances"])
+        module.no_log_values.update(text for item in params["instances"] for text in item["credentials"].values())
         outcome = run(params, layout, runtime, check=module.check_mode)
         module.no_log_values.update(outcome.secrets)
-        rows = host.report(outcome.plan, outcome.state, layout, outcome.names)
+        rows = host.report(outcome.plan, outcome.state, runtime, outcome.names)
+        records = _records(params["services"], layout.prefix)
     except Refused as refusal:
         module.fail_json(msg=str(refusal))
     except OSError as error:
@@ -273,7 +316,8 @@ def main() -> None:
     plan = outcome.plan
     if params["purge"] and plan and layout.prefix not in plan.remove:
         module.warn(f"{layout.prefix} stays: it holds more than the deployment made, or its name cannot be removed")
-    told = {"revision": outcome.revision.shown() if outcome.revision else None}
+    told: dict[str, object] = {"services": params["services"], "records": records}
+    told |= {"revision": outcome.revision.shown() if outcome.revision else None}
     told |= {"fence": outcome.fence} if outcome.fence is not None else {}
     module.exit_json(changed=bool(plan), steps=plan.steps(), diff=plan.diff(), instances=rows, uid=os.geteuid(), **told)
 

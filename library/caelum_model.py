@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.caelum.database import checkpoints, models
-from ansible.module_utils.caelum.database.connection import database_argument, transaction
+from ansible.module_utils.caelum.database.connection import database_argument
+from ansible.module_utils.caelum.database.model_states import STATES
 from ansible.module_utils.caelum.errors import Refused
 
 DOCUMENTATION = r"""
@@ -18,10 +17,15 @@ description:
   - C(champion) sees to it that the job has a champion. Without one it registers the newest checkpoint on the share, or
     runs I(train) when there is none. With I(serving_dir) it then brings verified copies of the champion and of
     C(previous) to this host.
+  - C(served) brings copies of the models that there are, before a deployment is planned; no champion yet, or no
+    database yet, is no error.
   - C(registered) adds a checkpoint to the models; C(aliased) lets an alias name a registered version, and a champion
     that gives way becomes C(previous); C(pruned) removes old checkpoint files, never those that an alias names.
+  - Where database, share and host are one machine's, the module does all of that in one call. In a fleet the action
+    plugin of C(champion) and C(served) has the controller ask the database (C(named), C(crowned)) and the host look at
+    files (C(found), C(trained), C(copied)), so that a host needs neither psycopg2 nor a way to the database.
 author: Caelum
-extends_documentation_fragment: caelum_database
+extends_documentation_fragment: caelum_database.optional
 attributes:
   check_mode:
     support: full
@@ -32,16 +36,17 @@ attributes:
 options:
   state:
     description: What to bring about.
-    choices: [champion, registered, aliased, pruned]
+    choices: [champion, served, registered, aliased, pruned, named, crowned, found, trained, copied]
     default: champion
   job:
     description: Long name of the job.
     type: str
     required: true
   checkpoints:
-    description: Folder of the checkpoints on the share.
+    description:
+      - Folder of the checkpoints on the share. Needed unless C(named) or C(crowned) ask the database alone.
+      - C(aliased) on a machine that does not see the share goes without, and by what was registered.
     type: path
-    required: true
   serving_dir:
     description: Folder of this host's own copies.
     type: path
@@ -68,6 +73,34 @@ options:
         description: Variables for it.
         type: dict
         default: {}
+      unit:
+        description:
+          - The systemd unit to run it in, without its suffix. Needed by C(trained).
+          - Left out, it runs as a process of the module.
+        type: str
+  missing_ok:
+    description: With C(named), a database that cannot be asked has no models.
+    type: bool
+    default: false
+  models:
+    description: For C(copied), the aliases as C(named) returns them.
+    type: dict
+    default: {}
+  checkpoint:
+    description: For C(crowned), the checkpoint as C(found) returns it.
+    type: dict
+  invocation:
+    description: For C(trained), the run to look at, as it was returned; left out, one is started.
+    type: str
+    default: ""
+  seen:
+    description: For C(trained), how many lines of that run are known.
+    type: int
+    default: 0
+  timeout:
+    description: Seconds that the share may be silent before C(found) or C(copied) give it up; 0 for no limit.
+    type: int
+    default: 0
   progress:
     description: File that the training appends lines for people to; handed over as C(--progress).
     type: path
@@ -93,13 +126,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 version:
-  description: Version that C(champion), C(registered) or C(aliased) came to; empty if it would be trained first.
-  returned: except for C(pruned)
+  description: Version that the alias or the model came to; empty if it would be trained first, or there is none.
+  returned: for C(champion), C(served), C(registered), C(aliased) and C(crowned)
   type: str
   sample: v1.0.0
 registry:
   description: Paths of this host's copies by job and alias, FinColl's MODEL_REGISTRY; empty without I(serving_dir).
-  returned: for C(champion)
+  returned: for C(champion), C(served) and C(copied)
   type: dict
   sample: {llm1-tech: {champion: /var/lib/caelum/fincoll/models/llm1-tech-v1.0.0.onnx}}
 trained:
@@ -108,9 +141,34 @@ trained:
   type: bool
 copied:
   description: Names of the files that were copied to this host.
-  returned: for C(champion)
+  returned: for C(champion), C(served) and C(copied)
   type: list
   elements: str
+aliases:
+  description: Version and manifest of each alias of the job.
+  returned: for C(named)
+  type: dict
+checkpoint:
+  description: Version and manifest of the newest checkpoint on the share; none when there is none.
+  returned: for C(found)
+  type: dict
+running:
+  description: Whether the training still runs.
+  returned: for C(trained)
+  type: bool
+lines:
+  description: What the training said since the I(seen) lines.
+  returned: for C(trained)
+  type: list
+  elements: str
+seen:
+  description: How many lines it has said.
+  returned: for C(trained)
+  type: int
+invocation:
+  description: What systemd calls the run.
+  returned: for C(trained)
+  type: str
 removed:
   description: Checkpoints that were removed, as paths without a suffix.
   returned: for C(pruned)
@@ -119,10 +177,10 @@ removed:
 """
 
 SPEC: dict[str, Any] = {
-    "database": database_argument(),
-    "state": {"choices": ["champion", "registered", "aliased", "pruned"], "default": "champion"},
+    "database": database_argument(required=False),
+    "state": {"choices": list(STATES), "default": "champion"},
     "job": {"type": "str", "required": True},
-    "checkpoints": {"type": "path", "required": True},
+    "checkpoints": {"type": "path"},
     "serving_dir": {"type": "path"},
     "version": {"type": "str"},
     "alias": {"choices": ["champion", "challenger", "previous"]},
@@ -132,171 +190,37 @@ SPEC: dict[str, Any] = {
         "options": {
             "command": {"type": "list", "elements": "str", "required": True},
             "environment": {"type": "dict", "default": {}},
+            "unit": {"type": "str"},
         },
     },
+    "missing_ok": {"type": "bool", "default": False},
+    "models": {"type": "dict", "default": {}},
+    "checkpoint": {"type": "dict"},
+    "invocation": {"type": "str", "default": ""},
+    "seen": {"type": "int", "default": 0},
+    "timeout": {"type": "int", "default": 0},
     "progress": {"type": "path"},
 }
 
-NEEDED = [("state", "aliased", ["alias", "version"])]
-Result = dict[str, Any]
-
-
-def difference(before: list[str], after: list[str]) -> dict[str, str]:
-    """Lines before and after, as `--diff` shows them."""
-    return {"before": "".join(f"{line}\n" for line in before), "after": "".join(f"{line}\n" for line in after)}
-
-
-def champion(params: Result, check: bool) -> tuple[Result, list[str]]:
-    """See to a champion and its copies on this host; the result, and warnings."""
-    job, share = params["job"], Path(params["checkpoints"])
-    with transaction(params["database"]) as cursor:
-        named = models.aliases(cursor, job)
-    chosen, trained = named.get("champion"), False
-    before, after = [], []
-    if chosen is None:
-        chosen, trained = first_model(params, check)
-        if chosen and not check:
-            crown(params["database"], chosen)
-        before.append(f"champion of {job}: none")
-        after.append(f"champion of {job}: {chosen.version if chosen else 'trained now'}")
-        if chosen:
-            named = {**named, "champion": chosen}
-    registry, copied, warnings = served(params, named, share, check)
-    before += [f"{name}: missing or altered" for name in copied]
-    after += [f"{name}: verified copy" for name in copied]
-    result = {
-        "changed": bool(after),
-        "version": chosen.version if chosen else "",
-        "registry": registry,
-        "trained": trained,
-        "copied": copied,
-        "diff": difference(before, after),
-    }
-    return result, warnings
-
-
-def first_model(params: Result, check: bool) -> tuple[checkpoints.Checkpoint | None, bool]:
-    """The checkpoint to start with, and whether it was trained for that; None in check mode before the training."""
-    job, share = params["job"], Path(params["checkpoints"])
-    known = checkpoints.known_versions(share, job)
-    if known:
-        return sound(share, job, known[0]), False
-    if params["train"] is None:
-        raise Refused(
-            f"no champion for job {job}, and no checkpoint in {share}; train one with "
-            f"`python -m finvec.train --job {job} --out {share}`, or deploy with `-e finvec_bootstrap=sample`"
-        )
-    if check:
-        return None, True
-    command = [*params["train"]["command"], *(["--progress", params["progress"]] if params["progress"] else [])]
-    environment = {key: str(value) for key, value in params["train"]["environment"].items()}
-    manifest = models.train(command, environment, job)
-    if manifest.parent.resolve() != share.resolve():
-        raise Refused(f"the training wrote {manifest}, not to {share}; pass `--out {share}` in `train.command`")
-    return sound(share, job, manifest.stem.removeprefix(f"{job}-")), True
-
-
-def sound(share: Path, job: str, version: str) -> checkpoints.Checkpoint:
-    """The checkpoint on the share, its files verified: nothing else is registered."""
-    checkpoint = checkpoints.read(share, job, version)
-    checkpoints.verify(share, checkpoint)
-    return checkpoint
-
-
-def crown(database: Result, checkpoint: checkpoints.Checkpoint) -> None:
-    """Register a checkpoint and make it champion, in one transaction."""
-    with transaction(database) as cursor:
-        if not models.is_registered(cursor, checkpoint):
-            models.register(cursor, checkpoint)
-        models.set_alias(cursor, checkpoint.job, "champion", checkpoint.version)
-
-
-def served(
-    params: Result, named: dict[str, checkpoints.Checkpoint], share: Path, check: bool
-) -> tuple[dict[str, dict[str, str]], list[str], list[str]]:
-    """FinColl's registry, the names of the files copied for it, and warnings."""
-    if not params["serving_dir"]:
-        return {}, [], []
-    serving = checkpoints.Serving(Path(params["serving_dir"]))
-    registry: dict[str, str] = {}
-    copied: list[str] = []
-    warnings: list[str] = []
-    for alias in (alias for alias in models.SERVED if alias in named):
-        model = named[alias]
-        missing = [name for name in serving.missing(model) if name not in copied]
-        try:
-            for name in missing:
-                if not check:
-                    serving.copy(model, name, share)
-                copied.append(name)
-        except Refused as refusal:
-            if alias == "champion":
-                raise
-            # FinColl answers without it; only the way back to it is closed.
-            warnings.append(f"the {alias} model of {params['job']} is not on this host: {refusal}")
-            continue
-        registry[alias] = str(serving.folder / model.onnx)
-    if not check:
-        serving.remember()
-    return {params["job"]: registry}, copied, warnings
-
-
-def registered(params: Result, check: bool) -> Result:
-    """Add a checkpoint of the share to the models."""
-    share, job = Path(params["checkpoints"]), params["job"]
-    known = [params["version"]] if params["version"] else checkpoints.known_versions(share, job)
-    if not known:
-        raise Refused(f"no checkpoint of {job} in {share}; train one with `python -m finvec.train --job {job}`")
-    checkpoint = sound(share, job, known[0])
-    with transaction(params["database"]) as cursor:
-        new = not models.is_registered(cursor, checkpoint)
-        if new and not check:
-            models.register(cursor, checkpoint)
-    line = f"{job} {checkpoint.version}: registered"
-    return {"changed": new, "version": checkpoint.version, "diff": difference([], [line] if new else [])}
-
-
-def aliased(params: Result, check: bool) -> Result:
-    """Let an alias name a registered version whose files are there."""
-    job, alias, version = params["job"], params["alias"], params["version"]
-    with transaction(params["database"]) as cursor:
-        named = models.aliases(cursor, job)
-        have = named[alias].version if alias in named else "none"
-        if have != version:
-            checkpoint = sound(Path(params["checkpoints"]), job, version)
-            if not models.is_registered(cursor, checkpoint):
-                raise Refused(f"{job} {version} is not registered; register it first (`state: registered`)")
-            if not check:
-                models.set_alias(cursor, job, alias, version)
-    changed = have != version
-    lines = ([f"{alias} of {job}: {have}"], [f"{alias} of {job}: {version}"]) if changed else ([], [])
-    return {"changed": changed, "version": version, "diff": difference(*lines)}
-
-
-def pruned(params: Result, check: bool) -> Result:
-    """Remove old checkpoints from the share and, where it is given, from this host's folder."""
-    job = params["job"]
-    with transaction(params["database"]) as cursor:
-        named = [checkpoint.version for checkpoint in models.aliases(cursor, job).values()]
-    removed: list[str] = []
-    for folder in (Path(params[key]) for key in ("checkpoints", "serving_dir") if params[key]):
-        for version in models.prunable(checkpoints.known_versions(folder, job), params["keep"], named):
-            if not check:
-                checkpoints.remove(folder, job, version)
-            removed.append(f"{folder}/{job}-{version}")
-    return {"changed": bool(removed), "removed": removed, "diff": difference(removed, [])}
+NEEDED = [
+    ("state", "champion", ["database", "checkpoints"]),
+    ("state", "served", ["database", "checkpoints"]),
+    ("state", "registered", ["database", "checkpoints"]),
+    ("state", "aliased", ["database", "alias", "version"]),
+    ("state", "pruned", ["database", "checkpoints"]),
+    ("state", "named", ["database"]),
+    ("state", "crowned", ["database", "checkpoint"]),
+    ("state", "found", ["checkpoints"]),
+    ("state", "trained", ["train"]),
+    ("state", "copied", ["checkpoints", "serving_dir"]),
+]
 
 
 def main() -> None:
     """Runs the module."""
     module = AnsibleModule(argument_spec=SPEC, required_if=NEEDED, supports_check_mode=True)
-    warnings: list[str] = []
     try:
-        if module.params["state"] == "champion":
-            result, warnings = champion(module.params, module.check_mode)
-        else:
-            states = {"registered": registered, "aliased": aliased, "pruned": pruned}
-            result = states[module.params["state"]](module.params, module.check_mode)
+        result, warnings = STATES[module.params["state"]](module.params, module.check_mode)
     except Refused as refusal:
         module.fail_json(msg=str(refusal))
     for warning in warnings:

@@ -54,6 +54,58 @@ options:
       variable:
         description: Variable of the inventory that sets the port, for refusals.
         type: str
+  fleet:
+    description: What a host of a fleet must offer besides; left out where supervisord runs the instances.
+    type: dict
+    suboptions:
+      address:
+        description: Address under which the other hosts reach this one; it must be one of its own.
+        type: str
+        required: true
+      share_source:
+        description: NFS export that is to be mounted at O(share); empty where something else provides the folder.
+        type: str
+        default: ""
+      database:
+        description: PostgreSQL server that must answer this host; left out where it is still to be installed.
+        type: dict
+        suboptions:
+          address:
+            description: Its address.
+            type: str
+            required: true
+          port:
+            description: Its port.
+            type: int
+            required: true
+      peers:
+        description: What services of this host ask on other hosts. These must answer, be it that nothing listens yet.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name:
+            description: Name for refusals.
+            type: str
+            required: true
+          address:
+            description: Address of the host.
+            type: str
+            required: true
+          port:
+            description: Port of the service.
+            type: int
+            required: true
+      abi:
+        description: ABI of the Python that releases are built for, such as V(cp311).
+        type: str
+      platform:
+        description: Their platform, such as V(linux_x86_64).
+        type: str
+      cuda:
+        description: Whether an NVIDIA driver must be there.
+        type: bool
+        default: false
 attributes:
   check_mode:
     support: full
@@ -82,6 +134,11 @@ held:
   returned: success
   type: dict
   sample: {fincoll@stable: 4242}
+clock:
+  description: Seconds since 1970 by the host's own clock.
+  returned: success
+  type: float
+  sample: 1767387600.25
 """
 
 

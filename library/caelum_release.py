@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ansible module: builds, installs, lists, prunes and verifies releases."""
+"""Ansible module: builds, publishes, installs, lists, prunes and verifies releases."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ansible.module_utils.caelum.release.states import STATES
 
 DOCUMENTATION = r"""
 module: caelum_release
-short_description: Build, install, list, prune and verify releases of services
+short_description: Build, publish, install, list, prune and verify releases of services
 version_added: "1.0"
 description:
   - A release is one service's code at one version, built once into a signed store and installed unchanged everywhere.
@@ -17,6 +17,9 @@ description:
     without such a tag from the working tree, and is written to C(<store>/<name>/<version>/) whole or not at all. It
     holds the wheels, C(requirements.txt) with their hashes, C(manifest.json) and an ed25519 signature.
   - A version is immutable. When the store has it with the same content nothing changes; other content is refused.
+  - V(published) brings releases from the store of the controller to that of a share, through a host that has it
+    mounted. Over SSH each is one stream that is never held in memory; after it arrived, its signature and its hashes
+    are checked, and it gets its name by one rename. What an interrupted transfer left, the next one removes.
   - V(installed) works on a host. It verifies signature, hashes, ABI and C library, then makes a relocatable
     virtual environment in C(<prefix>/opt/caelum/<name>/releases/<version>), read-only, by one rename.
   - V(pruned) leaves the newest I(keep) releases of each service, in the store and on the host. Whatever their age, it
@@ -29,7 +32,7 @@ options:
   state:
     description: What to make true.
     type: str
-    choices: [built, installed, listed, pruned, verified]
+    choices: [built, published, installed, listed, pruned, verified]
     required: true
   services:
     description:
@@ -65,6 +68,13 @@ options:
       variants:
         description: Lock file of each variant, the preferred first.
         type: dict
+      manifest:
+        description:
+          - The sha256 of the release's manifest as it was built; needed for V(published).
+          - For V(installed), a release that is installed with this manifest needs no look at I(store), and one that
+            I(store) has with another manifest is refused.
+        type: str
+        default: ""
       variant:
         description: One of I(variants), or V(auto) for the first whose wheels can be had.
         type: str
@@ -72,8 +82,30 @@ options:
   store:
     description: Folder of the built releases. Needed unless V(listed), V(pruned) or V(verified) look at a host alone.
     type: path
+  origin:
+    description:
+      - For V(published), the folder of the built releases on the controller.
+      - Where the task connects by SSH the controller reads it, else the module does.
+    type: path
+  timeout:
+    description:
+      - For V(published), V(installed) and V(pruned), how many seconds I(store), a share, may be silent. Then the task
+        fails and what runs is untouched; 0 waits for ever.
+      - With a limit, V(installed) copies a release to the host before it installs it.
+    type: int
+    default: 0
+  may_lack:
+    description: For V(installed), name in RV(lacking) what I(store) lacks instead of refusing it.
+    type: bool
+    default: false
+  replace_key:
+    description:
+      - For V(installed), take I(public_key) though the host goes by another one.
+      - A host keeps the first key that it is given as PEM text in C(<prefix>/etc/caelum/keys/release.key.pub).
+    type: bool
+    default: false
   prefix:
-    description: Root of the files on the host; for all states but V(built).
+    description: Root of the files on the host; for all states but V(built) and V(published).
     type: path
   source:
     description: Root of the repository to build from.
@@ -167,6 +199,18 @@ EXAMPLES = r"""
         variant: auto
         packages: [services/common, services/finvec]
 
+- name: Bring a release to the share through this host
+  caelum_release:
+    state: published
+    origin: "{{ release_store }}"
+    store: /srv/caelum/ss/releases
+    public_key: "{{ lookup('file', '/srv/keys/release.key.pub') }}"
+    timeout: 30
+    services:
+      - name: fincoll
+        version: v1.1.0
+        manifest: 9a0364b9e99bb480dd25e1f0284c8555a9b1d8a8c8ed3b7a1f0b8b0ad6e5e0ff
+
 - name: Install FinColl
   caelum_release:
     state: installed
@@ -225,6 +269,20 @@ releases:
       source_digest: 1bb0d3f5c6bd9b2d3b4d0d5ad5c6a1c7f5e8f3d52c5b0e9c9b8f66f1f2a9d4e7
       manifest_sha256: 9a0364b9e99bb480dd25e1f0284c8555a9b1d8a8c8ed3b7a1f0b8b0ad6e5e0ff
       path: /srv/caelum/releases/finvec/v1.1.0
+lacking:
+  description:
+    - For V(installed), the releases that I(store) lacks, each with its name and version.
+    - For V(published), those that are still to be sent, as C(fincoll/v1.1.0).
+  returned: state is installed or published
+  type: list
+  elements: raw
+  sample: [{name: fincoll, version: v1.1.0}]
+published:
+  description: Releases that are new in I(store).
+  returned: state is published
+  type: list
+  elements: str
+  sample: [fincoll/v1.1.0]
 listing:
   description: Of each service, the complete releases in the store and on the host, the newest first, and the slots.
   returned: state is listed
@@ -251,6 +309,12 @@ removed:
   type: list
   elements: str
   sample: [/opt/caelum/fincoll/releases/v1.0.2]
+used:
+  description: Releases of I(services) that a slot of the host points to or that it may be rolled back to.
+  returned: state is pruned
+  type: list
+  elements: str
+  sample: [fincoll/v1.1.0]
 """
 
 SERVICE = {
@@ -260,12 +324,21 @@ SERVICE = {
     "packages": {"type": "list", "elements": "str", "default": []},
     "components": {"type": "list", "elements": "str", "default": []},
     "variants": {"type": "dict"},
+    "manifest": {"type": "str", "default": ""},
     "variant": {"type": "str", "default": ""},
 }
 SPEC = {
-    "state": {"type": "str", "choices": ["built", "installed", "listed", "pruned", "verified"], "required": True},
+    "state": {
+        "type": "str",
+        "choices": ["built", "published", "installed", "listed", "pruned", "verified"],
+        "required": True,
+    },
     "services": {"type": "list", "elements": "dict", "options": SERVICE, "default": [], "aliases": ["releases"]},
     "store": {"type": "path"},
+    "origin": {"type": "path"},
+    "timeout": {"type": "int", "default": 0},
+    "may_lack": {"type": "bool", "default": False},
+    "replace_key": {"type": "bool", "default": False, "no_log": False},
     "prefix": {"type": "path"},
     "source": {"type": "path"},
     "pool": {"type": "path"},
@@ -286,6 +359,7 @@ SPEC = {
 }
 REQUIRED = [
     ("state", "built", ["services", "store", "source", "signing_key"]),
+    ("state", "published", ["services", "store", "public_key"]),
     ("state", "installed", ["services", "store", "prefix", "public_key"]),
     ("state", "listed", ["store", "prefix"], True),
     ("state", "pruned", ["store", "prefix"], True),

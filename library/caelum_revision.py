@@ -95,6 +95,9 @@ services:
     fence:
       description: Highest fencing token seen, 0 for none.
       type: int
+    committed:
+      description: Token of the deployment that made it current last, 0 while something is pending.
+      type: int
     revisions:
       description: All that are kept, the newest first.
       type: list
@@ -136,6 +139,7 @@ def listed(revisions: Revisions) -> dict[str, Any]:
         "previous": previous.shown() if previous else None,
         "pending": pending.shown() if pending else None,
         "fence": revisions.highest_token(),
+        "committed": current.fencing_token if current and pending is None else 0,
         "revisions": [
             {key: getattr(one, key) for key in ("number", "version", "action", "at", "previous")}
             for one in revisions.kept()

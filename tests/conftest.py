@@ -1,4 +1,4 @@
-"""Rules for all tests: a missing Debian package skips by name, or fails under REQUIRE_ALL=1."""
+"""Rules for all tests: what this machine lacks skips a test by name, or fails it under REQUIRE_ALL=1."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 import pytest
+from tools.lab import requirements
 
 import support.ansible_path  # noqa: F401  # before any test imports ansible.module_utils.caelum
 
@@ -19,12 +20,17 @@ def installed(package: str) -> bool:
     return "ok installed" in query.stdout
 
 
+def _hold_back(reason: str) -> None:
+    if os.environ.get("REQUIRE_ALL") == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Hold back a test whose package is missing."""
+    """Hold back a test whose package is missing, or that boots machines where this one can't."""
+    if item.get_closest_marker("lab") and (reason := requirements.missing()):
+        _hold_back(reason)
     for mark in item.iter_markers("package"):
         package = mark.args[0]
         if not installed(package):
-            reason = f"needs the Debian package {package}: apt-get install {package}"
-            if os.environ.get("REQUIRE_ALL") == "1":
-                pytest.fail(reason, pytrace=False)
-            pytest.skip(reason)
+            _hold_back(f"needs the Debian package {package}: apt-get install {package}")

@@ -8,7 +8,7 @@ check() { local what=$1; shift; "$@" || { echo "$what found something: see above
 check docs-check python tools/docs.py --check
 check ruff ruff check --quiet .
 check "ruff format" ruff format --quiet --check .
-check mypy mypy --no-error-summary services library module_utils plugins tools tests
+check mypy mypy --no-error-summary services library module_utils plugins tools tests molecule
 check import-linter lint-imports --no-cache >/dev/null
 check yamllint yamllint --strict .
 check ansible-lint ansible-lint --offline -q --nocolor

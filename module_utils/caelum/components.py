@@ -7,7 +7,7 @@ from typing import Any
 
 COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "senvec": ("replay", "sentimentrader", "alphavantage", "social", "news", "aggregator"),
-    "finvec": ("finvec-train",),
+    "finvec": ("finvec-train", "finvec-gpu"),
     "fincoll": ("fincoll",),
     "pim": ("pim-worker", "pim-web", "caelum-reaper"),
 }

@@ -17,19 +17,43 @@ HISTORY = ("STARTED", "SERVICE", "COMPONENT", "VERSION", "ACTION", "STATUS", "TO
 WIDTH = 100  # of a log line in the table; the whole of it is in the dashboard
 
 
-def last_run(listings: Iterable[Listing]) -> list[str]:
-    """Services that the newest run brought to what is current on the hosts, so that they go back together."""
-    current = [(name, of["current"]) for listing in listings for name, of in listing.items() if of["current"]]
-    if not current:
-        return []
-    _, newest = max(current, key=lambda pair: str(pair[1]["at"]))
-    run = newest.get("run")
-    return sorted({name for name, revision in current if revision is newest or (run and revision.get("run") == run)})
+def going_back(
+    listings: Mapping[str, Listing], service: str, staying: Iterable[str] = ()
+) -> dict[str, dict[str, list[str]]]:
+    """By service, the `hosts` on which it goes back: all that the newest run changed, or of one service alone.
+
+    Hosts that were left half way go back too, and with them those of the service that the same run had brought to the
+    end. A revision that no run is known of goes back alone. Services in `staying` do not go.
+    """
+    stays = set(staying)
+    listed = [
+        (host, name, of)
+        for host, listing in listings.items()
+        for name, of in listing.items()
+        if service in {"", name} and name not in stays and (of["current"] or of["pending"])
+    ]
+    newest = [(of["pending"] or of["current"], host, name) for host, name, of in listed]
+    if not newest:
+        return {}
+    last, at_host, of_service = max(newest, key=lambda found: str(found[0]["at"]))
+    run = last.get("run")
+    found: dict[str, dict[str, list[str]]] = {}
+    for host, name, of in listed:
+        same = bool(run) and run in {(of[which] or {}).get("run") for which in ("current", "pending")}
+        half = bool(of["pending"]) and name == of_service
+        if same or half or (host, name) == (at_host, of_service):
+            found.setdefault(name, {"hosts": []})["hosts"].append(host)
+    return found
 
 
-def half_way(listing: Listing) -> list[str]:
-    """Services with something pending on the host and a good revision to return to."""
-    return [name for name, of in sorted(listing.items()) if of["pending"] and of["current"]]
+def half_way(listings: Mapping[str, Listing]) -> dict[str, dict[str, list[str]]]:
+    """By service, the `hosts` with something pending and a good revision to return to."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for host, listing in listings.items():
+        for name, of in sorted(listing.items()):
+            if of["pending"] and of["current"]:
+                found.setdefault(name, {"hosts": []})["hosts"].append(host)
+    return found
 
 
 def recorded(listing: Listing) -> list[str]:
@@ -58,21 +82,28 @@ def narrowed(instances: Iterable[Mapping[str, Any]], component: str) -> list[Map
     return [item for item in instances if not component or item.get("component", item["name"]) == component]
 
 
-def outcome(returned: Mapping[str, Any], service: str) -> str:
-    """What became of a service that was taken back, in a few words."""
-    if not returned["changed"]:
-        return "nothing had changed"
-    return f"{service} was returned to {returned['revision']['version']}"
+def verified(listings: Iterable[Listing]) -> list[int]:
+    """Tokens of deployments that every host which knows of them has committed."""
+    tokens = [(of["fence"], of.get("committed", 0)) for listing in listings for of in listing.values() if of["fence"]]
+    open_somewhere = {fence for fence, committed in tokens if committed != fence}
+    return sorted({fence for fence, _ in tokens} - open_somewhere)
 
 
-def abort_lines(rows: Mapping[str, Any], returned: Sequence[str], service: str) -> list[str]:
-    """What an abort did."""
+def abort_lines(rows: Mapping[str, Any], returned: Sequence[str], service: str, away: Sequence[str] = ()) -> list[str]:
+    """What an abort did; `away` are hosts that could not be asked."""
     whose = f"of {service} " if service else ""
+    unknown = f"{', '.join(away)} cannot be reached: run it again when they are back" if away else ""
     if not rows["ids"] and not returned:
-        return ["", f"nothing {whose}was under way; nothing was changed", ""]
-    closed = ", ".join(map(str, rows["ids"])) or "none"
+        return ["", f"nothing {whose}was under way; nothing was changed", *([unknown] if unknown else []), ""]
+    ended = [
+        row["id"] for row in rows.get("rows") or [{"id": one} for one in rows["ids"]] if row.get("status") != "success"
+    ]
+    whole = [row["id"] for row in rows.get("rows") or [] if row.get("status") == "success"]
+    closed = ", ".join(map(str, ended)) or "none"
     back = f"returned to their last good release: {', '.join(returned)}" if returned else "no host was to be returned"
-    return ["", f"closed as aborted: deployment {closed}; {back}", ""]
+    kept = f"; closed as success, since all its hosts had verified it: deployment {', '.join(map(str, whole))}"
+    line = f"closed as aborted: deployment {closed}; {back}{kept if whole else ''}"
+    return ["", line, *([unknown] if unknown else []), ""]
 
 
 def history_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-HEADER = ("COMPONENT", "INSTANCE", "VERSION", "ADDRESS", "HEALTH")
+HEADER = ("COMPONENT", "INSTANCE", "VERSION", "ADDRESS", "UNIT", "HEALTH")
+UNIT = HEADER.index("UNIT")
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -15,19 +16,27 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def lines(
-    running: Iterable[Mapping[str, Any]], health: Iterable[Mapping[str, Any]] | None, hints: Mapping[str, str]
+    running: Iterable[Mapping[str, Any]],
+    health: Iterable[Mapping[str, Any]] | None,
+    hints: Mapping[str, str],
+    notes: Iterable[str] = (),
 ) -> list[str]:
-    """Lines to print: a row for each instance, then where to look and what to type next.
+    """Lines to print: a row for each instance, then `notes`, and where to look and what to type next.
 
     With `health` None nothing was asked: the table shows a plan.
     """
     states = {str(item["name"]): item for item in health or []}
-    rows = [HEADER]
-    for instance in running:
+    rows: list[tuple[str, ...]] = [HEADER]
+    listed = list(running)
+    for label, instance in zip(labels(listed), listed, strict=True):
         name = str(instance["name"])
-        shown = "planned" if health is None else state(instance, states.get(name))
-        rows.append((name.partition("@")[0], name, str(instance["release"]), str(instance["address"]) or "-", shown))
-    text = ["", *table(rows), ""]
+        shown = "planned" if health is None else state(instance, states.get(label))
+        where = (str(instance["release"]), str(instance["address"]) or "-", str(instance.get("unit", "")))
+        rows.append((name.partition("@")[0], name, *where, shown))
+    if not any(row[UNIT] for row in rows[1:]):  # only systemd has units
+        rows = [(*row[:UNIT], *row[UNIT + 1 :]) for row in rows]
+    told = list(notes)
+    text = ["", *table(rows), "", *told, *([""] if told else [])]
     if "dashboard" in hints:
         place = f" PREFIX={hints['prefix']}" if hints.get("prefix") else ""
         if hints["dashboard"]:
@@ -39,6 +48,15 @@ def lines(
             "",
         ]
     return text
+
+
+def labels(running: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A name for each row: its instance's, and with its address where several hosts have one of that name."""
+    names = [str(row["name"]) for row in running]
+    return [
+        name if names.count(name) == 1 else f"{name} on {row['address']}"
+        for name, row in zip(names, running, strict=True)
+    ]
 
 
 def state(instance: Mapping[str, Any], probe: Mapping[str, Any] | None) -> str:

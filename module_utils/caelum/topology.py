@@ -13,6 +13,7 @@ from typing import Any
 
 from .components import wanted_service
 from .database import controllers
+from .report import labels
 
 Instance = Mapping[str, Any]
 
@@ -79,12 +80,6 @@ def commit_of(built: Iterable[Mapping[str, Any]], service: str) -> str:
     return next((str(item["commit"]) for item in built if item["service"] == service and item.get("commit")), "")
 
 
-def changed_components(planned: Iterable[Instance], host: str, every: bool = False) -> list[dict[str, str]]:
-    """Components of a plan that would change, or all with `every`, each once, as `caelum_deployment` wants them."""
-    names = [str(item["name"]).split("@") for item in planned if every or item["changes"]]
-    return [{"component": name, "host": host} for name in dict.fromkeys(component(*parts) for parts in names)]
-
-
 def component(unit: str, slot: str) -> str:
     """Component of `fincoll@stable` and of `finvec-train@llm1`, whose part behind the @ is a job."""
     return unit if slot in {"stable", "candidate"} else f"{unit}@{slot}"
@@ -139,6 +134,7 @@ def merge_instances(known: Iterable[Instance], more: Iterable[Instance], host: s
             "url": address,
             "path": path,
             "address": f"{host}:{instance['port']}" if "port" in instance else host,
+            **({"unit": f"{instance['unit']}.service"} if "unit" in instance else {}),
         }
     return list(rows.values())
 
@@ -244,7 +240,12 @@ def token_rows(tokens: Mapping[str, str]) -> list[dict[str, Any]]:
 
 def report_probes(running: Iterable[Instance]) -> list[dict[str, Any]]:
     """Probes of `caelum_health` for the rows that `merge_instances` made."""
-    return [{"name": row["name"], "url": row["url"], "path": row["path"]} for row in running if row["url"]]
+    listed = list(running)
+    return [
+        {"name": label, "url": row["url"], "path": row["path"]}
+        for label, row in zip(labels(listed), listed, strict=True)
+        if row["url"]
+    ]
 
 
 def url_of(running: Iterable[Instance], name: str) -> str:

@@ -41,11 +41,18 @@ class ActionModule(ActionBase):  # type: ignore[misc] # ansible-core ships no ty
         if not self._is_here(task_vars):
             answer: dict[str, Any] = self._execute_module(name, module_args=arguments, task_vars=task_vars)
             return answer
+        return self.here(arguments, task_vars)
+
+    def here(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """The module's result in this process, on the controller whatever the task's host is."""
+        name = str(self._task.action)
         self._update_module_args(name, arguments, task_vars)
         return _called(name, arguments)
 
     def _is_here(self, task_vars: dict[str, Any]) -> bool:
-        python = self._templar.template(task_vars.get("ansible_python_interpreter", ""))
+        # a delegated task has two hosts' variables, and runs with those of the one that it is delegated to
+        there = (task_vars.get("ansible_delegated_vars") or {}).get(self._task.delegate_to) or task_vars
+        python = self._templar.template(there.get("ansible_python_interpreter", ""))
         return (
             self._connection.transport == "local"
             and not self._connection.become

@@ -28,7 +28,9 @@ class ActionModule(ActionBase):  # type: ignore[misc] # ansible-core ships no ty
         arguments = self._task.args
         ready = arguments.get("lines")
         if ready is None:
-            ready = lines(arguments["running"], arguments.get("health"), arguments.get("hints", {}))
+            ready = lines(
+                arguments["running"], arguments.get("health"), arguments.get("hints", {}), arguments.get("notes", ())
+            )
         result["caelum_report"] = ready
         result["changed"] = False
         return result

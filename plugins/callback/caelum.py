@@ -38,6 +38,8 @@ class CallbackModule(Default):  # type: ignore[misc] # ansible-core ships no typ
         self._began = self._task_began = time.monotonic()
         self._failures: list[str] = []
         self._meant: dict[str, str] = {}  # a module's frame around a failure, and the line that it stood for
+        self._heading = ""
+        self._away: list[str] = []
         self._table: list[str] = []
         self._check = False
 
@@ -46,17 +48,25 @@ class CallbackModule(Default):  # type: ignore[misc] # ansible-core ships no typ
         return bool(self._display.verbosity)
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
-        """The play's name is a heading."""
+        """The play's name is a heading, once it has a task on some host."""
         if self._wordy:
             super().v2_playbook_on_play_start(play)
             return
         self._play = play
         self._check = bool(play.check_mode)
-        self._display.display(play.get_name().strip(), color=constants.COLOR_HIGHLIGHT)
+        self._heading = play.get_name().strip()
+
+    def v2_playbook_on_no_hosts_matched(self) -> None:
+        """A play about nothing that is to change says nothing."""
+        if self._wordy:
+            super().v2_playbook_on_no_hosts_matched()
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         """Only the clock: a task is named when there is something to say about it."""
         self._task_began = time.monotonic()
+        if self._heading:
+            self._display.display(self._heading, color=constants.COLOR_HIGHLIGHT)
+            self._heading = ""
         if self._wordy:
             super().v2_playbook_on_task_start(task, is_conditional)
 
@@ -87,11 +97,12 @@ class CallbackModule(Default):  # type: ignore[misc] # ansible-core ships no typ
             super().v2_runner_on_failed(result, ignore_errors)
             return
         self._handle_warnings(result._result)
-        self._say("ignored" if ignore_errors else "FAILED", result, constants.COLOR_ERROR)
+        self._say("FAILED", result, constants.COLOR_ERROR)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
-        """A host that is away counts as a failure."""
-        self._failures.append(self._message(result))
+        """A host that is away counts as a failure, and is named together with others that are."""
+        self._away.append(result._host.get_name())
+        self._failures.append(self._away_line(result))
         if self._wordy:
             super().v2_runner_on_unreachable(result)
             return
@@ -133,6 +144,14 @@ class CallbackModule(Default):  # type: ignore[misc] # ansible-core ships no typ
             self._display.display(line)
         if self._failures and (stats.failures or stats.dark):
             self._display.display(f"failed: {self._failures[-1]}", color=constants.COLOR_ERROR)
+
+    def _away_line(self, result: Any) -> str:
+        hosts = list(dict.fromkeys(self._away))
+        said = _one_line(result._result.get("msg") or "no answer").removeprefix("Task failed: ")
+        without = ":".join(f"!{host}" for host in hosts)
+        return (
+            f"{', '.join(hosts)} cannot be reached ({said}); bring it back, or go without it with `--limit '{without}'`"
+        )
 
     def _recap(self, stats: Any) -> None:
         self._display.display("")

@@ -31,6 +31,15 @@ options:
         description: Password of that role.
         type: str
         required: true
+      sslmode:
+        description: How the connection is protected, as libpq names it.
+        type: str
+        choices: [disable, prefer, require, verify-ca, verify-full]
+        default: prefer
+      ca:
+        description: Certificates, as PEM, of which one must have signed the server's, for the two that verify it.
+        type: str
+        default: ""
 requirements:
   - psycopg2
 """

@@ -70,6 +70,12 @@ options:
             the folder's path in E(CREDENTIALS_DIRECTORY). Never shown.
         type: dict
         default: {}
+      credential_files:
+        description:
+          - File name to path on this host, such as a key on the share; one that is there becomes one of
+            O(instances[].credentials). Refused when others than its owner may read it.
+        type: dict
+        default: {}
       address:
         description: Address that the instance listens on.
         type: str
@@ -98,7 +104,9 @@ options:
         choices: [started, stopped]
         default: started
       kind:
-        description: A V(job) has settings, credentials and a slot, but no supervised process.
+        description:
+          - A V(job) has settings, credentials and a slot, but no supervised process. With O(runtime=systemd) it has a
+            unit, which O(instances[].timer) starts, or an operator.
         type: str
         choices: [service, job]
         default: service
@@ -106,4 +114,68 @@ options:
         description: Lower numbers start earlier and stop later.
         type: int
         default: 500
+      unit:
+        description:
+          - Name of its unit of systemd, without C(.service); by default that of the instance. This and the options
+            below are for O(runtime=systemd) alone.
+        type: str
+      group:
+        description:
+          - Unit with which operators start and stop it together with others, such as V(senvec.target). One that ends
+            in C(.service) has no process of its own, so that V(fincoll.service) stands for V(fincoll@stable).
+        type: str
+      slice:
+        description: Slice that its processes are in, such as V(caelum-senvec.slice); instances may share one.
+        type: str
+      memory_max:
+        description: Memory above which its processes are killed, as in V(1G); the slice's where there is one.
+        type: str
+      cpu_quota:
+        description: Share of one processor that it may take, as in V(150%).
+        type: str
+      tasks_max:
+        description: Threads and processes that it may have.
+        type: int
+      nice:
+        description: Niceness of its processes.
+        type: int
+      writable:
+        description: Absolute paths that it may write besides its service's state directory.
+        type: list
+        elements: str
+        default: []
+      devices:
+        description:
+          - Devices that it may use, such as V(/dev/nvidia0). A V(*) stands for all of drivers with such a name, so
+            V(/dev/nvidia*) is what systemd calls C(char-nvidia*).
+        type: list
+        elements: str
+        default: []
+      privileged:
+        description: Run it as root with a lighter sandbox, since it changes the host; it has no user then.
+        type: bool
+        default: false
+      socket:
+        description:
+          - Whether systemd listens on O(instances[].port) and hands the socket over, so that callers wait while the
+            process restarts. By default it does where there is a port.
+        type: bool
+      timer:
+        description: When a job runs.
+        type: dict
+        suboptions:
+          calendar:
+            description: Point in time in systemd's words, such as V(Mon..Fri 18:00 America/New_York).
+            type: str
+            required: true
+          persistent:
+            description: Whether a run that was missed, because the host was down, is made up for.
+            type: bool
+            default: true
+          randomized_delay:
+            description: Span of time by which a run is put off at random, as in V(10min).
+            type: str
+          runtime_max:
+            description: Span of time after which a run is ended.
+            type: str
 """

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TEXTS = {path.relative_to(ROOT): path.read_text() for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))}
 README = TEXTS[Path("README.md")]
 # What playbooks take besides the roles' variables.
-WORDS = {"version", "service", "component", "rebuild", "break_glass", "reason", "limit"}
+WORDS = {"version", "service", "component", "rebuild", "break_glass", "reason", "limit", "adopt_step", "adopt_timezone"}
 LINES = specification.load()
 
 

@@ -70,6 +70,23 @@ def test_every_playbook_gets_the_prefix_that_was_given_and_the_further_arguments
     assert " -i 'inventory/production' " in production
 
 
+@pytest.mark.parametrize("target", PLAYBOOKS)
+def test_with_lab_every_playbook_runs_in_the_lab_of_its_inventory_and_without_in_none(target: str) -> None:
+    inside = ".venv/bin/python -m tools.lab play 'production' -- -i 'inventory/production' "
+    given = line(rendered(*target.split(), "INVENTORY=production", "LAB=1"), "tools.lab")
+    assert given.startswith(inside + PLAYBOOKS[target])
+    named = line(rendered(*target.split(), "INVENTORY=production", "LAB=1", "LAB_NAME=b"), "tools.lab")
+    assert " play 'b' -- " in named
+    for plain in ((), ("LAB=",), ("LAB=0",)):
+        assert "tools.lab" not in rendered(*target.split(), "INVENTORY=production", *plain)
+
+
+def test_a_shell_wants_a_host() -> None:
+    refused = make("lab-shell", "INVENTORY=production", "--assume-old=venv")
+    assert refused.returncode != 0
+    assert refused.stdout == "name the host: make lab-shell INVENTORY=production HOST=…; make lab-status lists them\n"
+
+
 def test_a_reason_reaches_the_playbook_whole() -> None:
     reason = """it's "the split" of AAPL; a & b # c"""
     shown = make("--eval", 'show:; @echo "$$REASON"', "show", f"REASON={reason}")

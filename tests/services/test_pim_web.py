@@ -1,6 +1,7 @@
 """pim-web as a process, against a real database."""
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -96,6 +97,52 @@ def test_config_needs_a_token_and_a_revoked_one_is_refused(pim: Service, migrate
         assert problem(get(pim, path, TOKEN))["status"] == 401
 
 
+def test_a_service_s_token_reads_that_service_s_configuration_alone(pim: Service, migrated_database: Database) -> None:
+    with migrated_database.connect() as sql:
+        for name in ("fincoll", "senvec", "operator"):
+            digest = hash_token(f"token of {name}")
+            sql.execute("INSERT INTO api_tokens (name, token_sha256) VALUES (%s, %s)", (name, digest))
+        sql.execute(
+            "INSERT INTO service_configs (service_name, version, config_json, environment) VALUES"
+            " ('fincoll', 'v1.0.0', '{}', 'dev')"
+        )
+    path = "/api/config/fincoll/v1.0.0"
+    assert get(pim, path, "token of fincoll").status_code == 200
+    assert get(pim, path, "token of operator").status_code == 200
+    assert problem(get(pim, path, "token of senvec"))["status"] == 401
+
+
+def own_address() -> str:
+    """An address of this machine that is not loopback; no packet is sent to find it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has no address but loopback")
+        return str(probe.getsockname()[0])
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_hosts_of_the_inventory_see_the_health_and_others_need_a_token(
+    migrated_database: Database, tmp_path: Path, *, listed: bool
+) -> None:
+    mine = own_address()
+    hosts = json.dumps(["10.32.3.27", *([mine] if listed else [])])
+    with (
+        web(migrated_database, tmp_path, CAELUM_BIND="0.0.0.0", CAELUM_HOSTS=hosts) as pim,
+        migrated_database.connect() as sql,
+    ):
+        sql.execute("INSERT INTO api_tokens (name, token_sha256) VALUES ('test', %s)", (hash_token(TOKEN),))
+        url = pim.url.replace("127.0.0.1", mine)
+        for path in ("/api/system/health", "/api/trading-bot/fincoll-status"):
+            answer = httpx.get(url + path, timeout=10, trust_env=False)
+            assert answer.status_code == (200 if listed else 401)
+            header = {"Authorization": f"Bearer {TOKEN}"}
+            assert httpx.get(url + path, headers=header, timeout=10, trust_env=False).status_code == 200
+            assert get(pim, path).status_code == 200
+        assert httpx.get(url + "/ready", timeout=10, trust_env=False).status_code == 200
+
+
 def test_an_unknown_configuration_names_those_that_exist(pim: Service, migrated_database: Database) -> None:
     with migrated_database.connect() as sql:
         sql.execute("INSERT INTO api_tokens (name, token_sha256) VALUES ('test', %s)", (hash_token(TOKEN),))
@@ -168,9 +215,12 @@ def test_the_page_forbids_foreign_content_and_foreign_origins(pim: Service) -> N
     page = get(pim, "/")
     assert "default-src 'self'" in page.headers["content-security-policy"]
     assert "No deployments yet" in page.text
-    socket = f"{pim.url}/_nicegui_ws/socket.io/?EIO=4&transport=polling"
-    assert httpx.get(socket, headers={"Origin": "http://evil.example"}, trust_env=False).status_code == 400
-    assert httpx.get(socket, headers={"Origin": pim.url}, trust_env=False).status_code == 200
+    polled = f"{pim.url}/_nicegui_ws/socket.io/?EIO=4&transport=polling"
+    assert httpx.get(polled, headers={"Origin": "http://evil.example"}, trust_env=False).status_code == 400
+    assert httpx.get(polled, headers={"Origin": pim.url}, trust_env=False).status_code == 200
+    # A browser behind a forwarder sees, and says in both headers, the forwarder's address.
+    through = {"Host": "127.0.0.1:15000", "Origin": "http://127.0.0.1:15000"}
+    assert httpx.get(polled, headers=through, trust_env=False).status_code == 200
 
 
 def test_a_database_lost_later_is_told_as_such_and_heals(tmp_path: Path) -> None:

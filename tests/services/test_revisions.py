@@ -237,19 +237,6 @@ def test_a_release_that_is_taken_back_by_its_own_run_is_not_recorded(host):
     assert (revisions(host).pending(), revisions(host).numbers()) == (None, [1])
 
 
-def test_the_process_of_a_reaper_that_goes_back_itself_is_spared_until_it_asks(host):
-    deploy(host, 1, "v1.0.0", host.instance(CANDIDATE))
-    apply(host, 2, "v1.1.0", host.instance(CANDIDATE, "v1.1.0"))
-    pid = host.ask(CANDIDATE)["pid"]
-    layout, left = Layout(host.prefix), revisions(host)
-    apply_revision(layout, Native(layout), left, left.current(), token=3, spare={CANDIDATE})
-    assert serves(host, "v1.0.0")
-    assert host.ask(CANDIDATE)["pid"] == pid
-    apply_revision(layout, Native(layout), left, left.current(), token=3)
-    assert host.ask(CANDIDATE)["release"] == "v1.0.0"
-    assert host.ask(CANDIDATE)["pid"] != pid
-
-
 # --- refused before anything changes ---
 
 

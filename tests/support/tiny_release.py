@@ -116,6 +116,7 @@ class Tiny:
         host: dict[str, Any] = {"prefix": self.prefix, "public_key": f"{self.key}.pub"}
         parameters: dict[str, dict[str, Any]] = {
             "built": places | {"create_key": True, "services": [self.service()]},
+            "published": {},
             "installed": {"store": self.store, "services": [self.service()]} | host,
             "listed": {"store": self.store, "prefix": self.prefix},
             "pruned": {"store": self.store, "prefix": self.prefix},

@@ -29,6 +29,7 @@ MODULES = (
     "caelum_model",
     "caelum_health",
     "caelum_instance",
+    "caelum_postgresql",
     "caelum_revision",
 )
 

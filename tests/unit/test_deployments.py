@@ -205,6 +205,7 @@ def test_an_abort_without_a_service_ends_all_and_gives_a_token_that_shuts_everyb
         "component": "news",
         "host": "pim-27",
         "version": "v1.1.0",
+        "status": "aborted",
     }
     assert aborted["fencing_token"] > elsewhere["fencing_token"]
     idle = run_module("caelum_deployment", abort)

@@ -3,23 +3,22 @@
 import json
 import os
 import pty
-import socket
 import subprocess
 import sys
 from datetime import datetime
 
 import pytest
 
-from finvec import progress
+from finvec import gpu, progress
 from finvec.progress import Reporter
 
 
 def _status(folder):
-    return json.loads((folder / f"{socket.gethostname()}.json").read_text())
+    return json.loads((folder / "10.32.3.27.json").read_text())
 
 
 def test_the_status_is_training_inside_and_idle_after(tmp_path, capsys):
-    with Reporter("llm1-tech", status_folder=tmp_path) as reporter:
+    with Reporter("llm1-tech", status=tmp_path / "10.32.3.27.json") as reporter:
         reporter.phase("fitting", upto=0.8)
         reporter.tell("step 1/2", 0.5, now=True)
         during = _status(tmp_path)
@@ -34,7 +33,7 @@ def test_the_status_is_training_inside_and_idle_after(tmp_path, capsys):
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
 def test_the_status_is_idle_however_the_training_ends(tmp_path, error):
-    with pytest.raises(error), Reporter("llm1-tech", status_folder=tmp_path):
+    with pytest.raises(error), Reporter("llm1-tech", status=tmp_path / "10.32.3.27.json"):
         raise error
     assert _status(tmp_path)["status"] == "idle"
 
@@ -67,16 +66,23 @@ def test_seconds_are_split_by_phase():
 
 def test_without_a_gpu_tool_there_is_no_gpu(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert progress.gpu_usage() == "none"
+    assert gpu.usage() == "none"
 
 
-@pytest.mark.parametrize(("says", "usage"), [("7\n93\n", "93%"), ("0\n", "idle"), ("[N/A]\n", "none")])
+@pytest.mark.parametrize(
+    ("says", "usage"),
+    [
+        ("GPU-1, RTX 3080, 7\\nGPU-2, RTX 3080, 93\\n", "93%"),
+        ("GPU-1, RTX 3080, 0\\n", "idle"),
+        ("GPU-1, RTX 3080, [N/A]\\n", "none"),
+    ],
+)
 def test_gpu_usage_is_the_busiest_gpu_s(monkeypatch, tmp_path, says, usage):
     tool = tmp_path / "nvidia-smi"
     tool.write_text(f"#!/bin/sh\nprintf '{says}'\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert progress.gpu_usage() == usage
+    assert gpu.usage() == usage
 
 
 def test_a_terminal_gets_a_bar():

@@ -12,9 +12,10 @@ from ansible.module_utils.caelum.errors import Refused
 from ansible.module_utils.caelum.instance.accounts import Account, barred_folder
 from ansible.module_utils.caelum.instance.envfile import render, service_of
 from ansible.module_utils.caelum.instance.instances import Instance
+from ansible.module_utils.caelum.instance.launch import launcher
 from ansible.module_utils.caelum.instance.layout import Layout
 from ansible.module_utils.caelum.instance.ports import taken_by
-from ansible.module_utils.caelum.instance.supervisor_config import daemon, launcher, program, starts_by_itself, stopping
+from ansible.module_utils.caelum.instance.supervisor_config import daemon, program, starts_by_itself, stopping
 from ansible.module_utils.caelum.instance.tree import Directory, emptied, make_directory, remove
 from dotenv import dotenv_values
 from supervisor.options import ServerOptions

@@ -21,10 +21,12 @@ def test_what_the_newest_run_changed_goes_back_and_nothing_else() -> None:
         "senvec": service(revision("v1.2.0", "2026-01-01T10:00:00", "a")),
         "fincoll": service(revision("v1.3.0", "2026-01-02T10:00:00", "b")),
     }
-    assert operations.last_run([first]) == ["fincoll"]
+    assert operations.going_back({"a": first}, "") == {"fincoll": {"hosts": ["a"]}}
     first["fincoll"] = service(revision("v1.2.0", "2026-01-01T10:00:09", "a"))
     second = {"pim": service(revision("v1.2.0", "2026-01-01T10:00:20", "a")), "finvec": service(None)}
-    assert operations.last_run([first, second]) == ["fincoll", "pim", "senvec"], "on whatever host they run"
+    everywhere = {"fincoll": {"hosts": ["a"]}, "pim": {"hosts": ["b"]}, "senvec": {"hosts": ["a"]}}
+    assert operations.going_back({"a": first, "b": second}, "") == everywhere, "on whatever host they run"
+    assert operations.going_back({"a": first, "b": second}, "", ["pim"]).keys() == {"fincoll", "senvec"}
 
 
 def test_a_revision_without_a_run_goes_back_alone() -> None:
@@ -32,13 +34,34 @@ def test_a_revision_without_a_run_goes_back_alone() -> None:
         "senvec": service(revision("v1.2.0", "2026-01-01T10:00:00")),
         "fincoll": service(revision("v1.2.0", "2026-01-01T10:00:01")),
     }
-    assert operations.last_run([listing]) == ["fincoll"]
-    assert operations.last_run([{"pim": service(None)}]) == []
+    assert operations.going_back({"a": listing}, "") == {"fincoll": {"hosts": ["a"]}}
+    assert operations.going_back({"a": {"pim": service(None)}}, "") == {}
+
+
+def test_hosts_of_a_service_go_back_only_where_its_last_run_had_been() -> None:
+    upgraded = {"fincoll": service(revision("v1.2.0", "2026-01-02T10:00:00", "b"))}
+    left_out = {"fincoll": service(revision("v1.1.0", "2026-01-01T10:00:00", "a"))}
+    assert operations.going_back({"a": upgraded, "b": left_out}, "fincoll") == {"fincoll": {"hosts": ["a"]}}
+
+
+def test_a_deployment_that_broke_off_goes_back_where_it_was_begun_and_where_it_had_ended() -> None:
+    before, new = revision("v1.1.0", "2026-01-01T10:00:00", "a"), revision("v1.2.0", "2026-01-02T10:00:00", "b")
+    committed, begun = {"fincoll": service(new)}, {"fincoll": service(before, new)}
+    untouched = {"fincoll": service(before)}
+    hosts = {"a": committed, "b": begun, "c": untouched}
+    assert operations.going_back(hosts, "fincoll") == {"fincoll": {"hosts": ["a", "b"]}}
+    assert operations.half_way(hosts) == {"fincoll": {"hosts": ["b"]}}
+
+
+def test_an_abort_knows_what_all_hosts_had_verified() -> None:
+    done, open_one = {"fence": 7, "committed": 7}, {"fence": 7, "committed": 0}
+    assert operations.verified([{"fincoll": done}, {"fincoll": done}]) == [7]
+    assert operations.verified([{"fincoll": done}, {"fincoll": open_one}]) == []
 
 
 def test_only_what_has_a_good_revision_can_be_returned_to_it() -> None:
     listing = {"pim": service(None, {"version": "v1.0.0"}), "fincoll": service(revision("v1", "x"), {"version": "v2"})}
-    assert operations.half_way(listing) == ["fincoll"]
+    assert operations.half_way({"a": listing}) == {"fincoll": {"hosts": ["a"]}}
 
 
 def test_an_abort_says_what_it_closed_and_what_it_returned() -> None:

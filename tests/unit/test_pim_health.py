@@ -3,16 +3,20 @@
 import asyncio
 import json
 import os
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import Request
 
-from pim import health, probes, pulse
+from pim import health, neighbours, probes, pulse
+from pim import training as training_reports
 from pim.probes import Probe, Status
 from pim.training import SILENT, Training, TrainingReader, parse, read
-from support.pim import instance
+from support.pim import eventually, instance
 
 NOW = datetime(2025, 11, 8, 15, 0, tzinfo=UTC)
 # The example of the specification; its timestamp is cut short there.
@@ -133,21 +137,73 @@ def test_broken_reports_are_left_out(tmp_path: Path) -> None:
     assert read(tmp_path / "missing", NOW) == []
 
 
-def test_a_share_that_hangs_delays_nobody_and_costs_one_thread(tmp_path: Path) -> None:
+def test_a_share_that_hangs_delays_nobody_and_costs_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"status": "idle", "updated_at": NOW.isoformat()}))
+    reader = TrainingReader(tmp_path, every_s=0.01)
+    reader.start()
     pipe = tmp_path / "host.json"
     os.mkfifo(pipe)
+    eventually(lambda: reader.age_s() > 0.3)
+    before = threading.active_count()
+    begin = time.monotonic()
+    for _ in range(50):
+        assert [report.host for report in reader.known() or ()] == ["a"]
+    assert time.monotonic() - begin < 0.1
+    assert threading.active_count() == before
+    monkeypatch.setattr(training_reports, "KNOWN_FOR_S", 0.1)
+    assert reader.known() is None
+    monkeypatch.undo()
+    writer = os.open(pipe, os.O_RDWR)
+    pipe.unlink()
+    os.close(writer)  # the read that hung ends, and the next ones find no pipe
+    eventually(lambda: reader.age_s() < 0.1)
+    assert [report.host for report in reader.known() or ()] == ["a"]
+    reader.stop()
 
-    async def ask() -> None:
-        reader = TrainingReader(tmp_path)
-        assert await reader.read() is None
-        assert await reader.read() is None
-        with pipe.open("w") as writer:
-            writer.write(json.dumps({"status": "idle", "updated_at": NOW.isoformat()}))
-        reports = await reader.read()
-        assert reports is not None
-        assert [report.host for report in reports] == ["host"]
 
-    asyncio.run(ask())
+def test_the_newest_report_tells_a_gpu_s_use_and_an_old_one_tells_nothing(tmp_path: Path) -> None:
+    def told(name: str, minutes: int, **fields: str) -> None:
+        at = (NOW - timedelta(minutes=minutes)).isoformat()
+        (tmp_path / f"{name}.json").write_text(json.dumps({"updated_at": at, **fields}))
+
+    told("10.32.3.27", 0, status="training", gpu_usage="85%")
+    told("10.32.3.27.gpu", 1, gpu_usage="idle")
+    told("10.32.3.22.gpu", 1, gpu_usage="90%")
+    told("10.32.3.44", 60, status="idle", gpu_usage="70%")
+    told("10.32.3.44.gpu", 6, gpu_usage="71%")
+    told("10.32.3.62.gpu", 600, gpu_usage="none")
+    reports = read(tmp_path, NOW)
+    assert health.finvec(reports)["gpu_usage"] == {
+        "10.32.3.22": "90%",
+        "10.32.3.27": "85%",
+        "10.32.3.44": "unknown",
+        "10.32.3.62": "none",
+    }
+    assert [report.status for report in reports] == ["idle", "training", "idle", "idle"]
+
+
+@pytest.mark.parametrize(
+    ("caller", "passes"),
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("10.32.3.44", True),
+        ("::ffff:10.32.3.44", True),
+        ("10.32.3.45", False),
+        ("not an address", False),
+        ("", False),
+    ],
+)
+def test_this_machine_and_the_inventory_s_hosts_need_no_token(caller: str, passes: bool) -> None:
+    asked = []
+
+    async def guard(_request: Request) -> str:
+        asked.append(caller)
+        return "somebody"
+
+    request = Request({"type": "http", "client": (caller, 1)})
+    asyncio.run(neighbours.or_token(["10.32.3.44"], guard)(request))
+    assert asked == ([] if passes else [caller])
 
 
 def probed(url: str, timeout_s: float = 2.0) -> Probe:

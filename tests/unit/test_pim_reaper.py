@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from caelum.database.lease import Group
 from caelum.instance import envfile
 from caelum_common.start import EXIT_CANNOT_START, CannotStart
 from pim.reaper.settings import read
+from pim.reaper.takeback import Host
 
 LOGIN = {"host": "10.32.3.27", "port": 15433, "database": "pim_database", "user": "pim_user", "password": "s3cret"}
 
@@ -79,3 +82,15 @@ def test_the_watcher_loads_nothing_that_is_heavy() -> None:
         "structlog",
     }
     assert heavy & set(loaded) == set()
+
+
+def test_hosts_out_of_its_reach_are_named_with_the_command_that_returns_them(tmp_path: Path) -> None:
+    places = {"gpu-62": "10.32.3.62", "gpu-44": "10.32.3.44"}
+    group = Group(
+        "fincoll", "v1.2.0", "deploy", "production", "jane", 7, 7, (1,), ("fincoll",), (), timedelta(seconds=40), places
+    )
+    verdict = Host(tmp_path, "systemd", "10.32.3.27", 30, "production").settle(group, 8)
+    assert verdict.status == "aborted"
+    assert "gpu-44, gpu-62 may stand half way to v1.2.0" in verdict.line
+    assert "`ansible-playbook -i inventory/production abort.yml -e service=fincoll`" in verdict.line
+    assert not list(tmp_path.iterdir()), "nothing of the service is here, so nothing here is touched"

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.caelum.preflight.command_line import Asked, build_refusal, declared, refusal
+from ansible.module_utils.caelum.preflight.command_line import SECRETS, Asked, build_refusal, declared, refusal
 
 FINE = Asked(
     version="v1.1.0", inventory="local", prefix="/opt/caelum-1234abcd",
     versions=dict.fromkeys(("senvec", "finvec", "fincoll", "pim"), "v1.1.0"),
     known={"caelum_prefix": "path", "caelum_port_base": "int", "fincoll_port": "int", "fincoll_slots": "list"},
 )  # fmt: skip
+
+
+FULL = dict.fromkeys(("database", "senvec", "finvec", "fincoll", "pim"), 1)
 
 
 def changed(**changes: Any) -> Asked:
@@ -32,6 +35,7 @@ def test_nothing_speaks_against_a_plain_run() -> None:
     given = {"version": "v1.1.0", "service": "fincoll", "fincoll_port": "8001", "ansible_user": "a", "my_own": "x"}
     assert asked(service="fincoll", given=given) == ""
     assert asked(given={"caelum_port_base": 9000}) == ""
+    assert asked(runtime="systemd", prefix="/", groups=FULL, slots=["candidate", "stable"], secrets=list(SECRETS)) == ""
 
 
 @pytest.mark.parametrize(
@@ -45,7 +49,21 @@ def test_nothing_speaks_against_a_plain_run() -> None:
         ({"component": "newz"}, "there is no component 'newz'; known: replay, sentimentrader"),
         ({"component": "news", "service": "fincoll"}, "component news is of service senvec, not of fincoll"),
         ({"component": "news", "pinned": {"news": "v1.0.3"}}, "news is held at v1.0.3 by senvec_versions, v1.1.0 was"),
-        ({"runtime": "systemd", "inventory": "production"}, "runtime systemd of inventory production is not supported"),
+        (
+            {"runtime": "docker", "inventory": "hybrid"},
+            "runtime docker of inventory hybrid is to come; there are native",
+        ),
+        ({"runtime": "pm3"}, "runtime pm3 of inventory local is not known; there are native and systemd today"),
+        ({"runtime": "systemd", "prefix": "/opt/c"}, "systemd reads units of the whole host alone; leave it out"),
+        ({"prefix": "/"}, "caelum_prefix is /, which runtime native would fill"),
+        ({"groups": {**FULL, "fincoll": 0}}, "group fincoll of inventory local has no host"),
+        ({"groups": {"database": 1}}, "group senvec of inventory local has no host"),
+        (
+            {"slots": ["candidate"], "groups": FULL},
+            "runs the stable slot, which PIM asks; add `stable` to fincoll_slots",
+        ),
+        ({"secrets": ["vault_tokens"]}, "has no vault_postgresql_admin_password, vault_pim_owner_password"),
+        ({"secrets": []}, "copy inventory/local/group_vars/all/vault.yml.example to vault.yml beside it"),
         ({"given": {"fincol_port": 1}}, "there is no variable fincol_port; did you mean fincoll_port?"),
         ({"given": {"caelum_portbase": 1}}, "there is no variable caelum_portbase; did you mean caelum_port_base?"),
         ({"given": {"verison": "v1"}}, "there is no variable verison; did you mean version?"),

@@ -313,7 +313,7 @@ def test_the_module_commits_discards_and_lists_without_secrets(revisions, tmp_pa
     assert [(row["number"], row["previous"], row["action"]) for row in of["revisions"]] == [
         (2, 1, "deploy"), (1, None, "deploy")]  # fmt: skip
     assert listed["services"]["senvec"] == {
-        "current": None, "previous": None, "pending": None, "fence": 0, "revisions": []}  # fmt: skip
+        "current": None, "previous": None, "pending": None, "fence": 0, "committed": 0, "revisions": []}  # fmt: skip
     assert SECRET not in json.dumps([done, listed])
     gone = module(tmp_path, "discarded", service="fincoll", fencing_token=3)
     assert (gone["changed"], gone["revision"]["version"]) == (True, "v1.1.0")

@@ -36,24 +36,6 @@ def test_a_candidate_gets_its_own_port_and_slot() -> None:
     assert candidate["port_variable"] == "fincoll_candidate_port"
 
 
-def test_only_components_that_change_are_recorded_and_a_job_keeps_its_name() -> None:
-    planned = [
-        {"name": "news@stable", "changes": ["restart"]},
-        {"name": "social@stable", "changes": []},
-        {"name": "finvec-train@llm1", "changes": ["environment"]},
-    ]
-    assert topology.changed_components(planned, "10.32.3.27") == [
-        {"component": "news", "host": "10.32.3.27"},
-        {"component": "finvec-train@llm1", "host": "10.32.3.27"},
-    ]
-
-
-def test_after_a_failure_every_component_is_recorded_anew() -> None:
-    planned = [{"name": "news@stable", "changes": []}, {"name": "social@stable", "changes": []}]
-    assert topology.changed_components(planned, "h") == []
-    assert [row["component"] for row in topology.changed_components(planned, "h", every=True)] == ["news", "social"]
-
-
 def test_a_microservice_at_a_version_of_its_own_is_built_too() -> None:
     catalogue = [{"name": "senvec", "version": "v1.1.0", "lock": "l"}, {"name": "pim", "version": "v1.1.0"}]
     built = topology.releases(catalogue, {"news": "v1.0.3", "social": "v1.0.3", "aggregator": "v1.1.0"})
@@ -135,8 +117,3 @@ def test_a_later_row_of_the_same_instance_replaces_the_earlier() -> None:
     before = topology.merge_instances([], senvec(), "127.0.0.1")
     after = topology.merge_instances(before, [senvec()[0] | {"release": "v9.9.9"}], "127.0.0.1")
     assert [row["release"] for row in after] == ["v9.9.9", "v1.0.3", "v1.1.0"]
-
-
-def test_a_component_in_two_slots_is_one_row() -> None:
-    planned = [{"name": "fincoll@stable", "changes": []}, {"name": "fincoll@candidate", "changes": ["removed"]}]
-    assert topology.changed_components(planned, "one", True) == [{"component": "fincoll", "host": "one"}]

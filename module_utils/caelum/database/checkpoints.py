@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import versions
-from ..atomic import fsync_dir, write_atomic
+from ..atomic import fsync_dir, make_dirs, write_atomic
 from ..errors import Refused
+from ..release.guard import Beat, unwatched
 
 CHUNK = 1 << 20
 RECORD = ".verified.json"
@@ -81,11 +82,11 @@ def read(folder: Path, job: str, version: str) -> Checkpoint:
     return found
 
 
-def verify(folder: Path, checkpoint: Checkpoint) -> None:
+def verify(folder: Path, checkpoint: Checkpoint, beat: Beat = unwatched) -> None:
     """Refuses a checkpoint whose files in `folder` are not those that its manifest describes."""
     for suffix, name in (("onnx", checkpoint.onnx), ("pt", checkpoint.pt)):
         try:
-            found = _sha256(folder / name)
+            found = _sha256(folder / name, beat)
         except OSError as error:
             raise Refused(
                 f"{folder / name} cannot be read ({error.strerror}); copy the whole checkpoint again"
@@ -110,8 +111,9 @@ class Serving:
     A copy is hashed once and then believed while its size and time of change stay those in the folder's record.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, beat: Beat = unwatched) -> None:
         self.folder = folder
+        self._beat = beat
         self._record = self._read_record()
 
     def missing(self, checkpoint: Checkpoint) -> list[str]:
@@ -122,7 +124,7 @@ class Serving:
     def copy(self, checkpoint: Checkpoint, name: str, source: Path) -> None:
         """Bring the file `name` here from the folder `source`; Refused when its bytes are not the manifest's."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_dirs(self.folder)
             if name == checkpoint.json:
                 self._copy_manifest(checkpoint, source)
             else:
@@ -174,6 +176,8 @@ class Serving:
 
     def _copy_model(self, checkpoint: Checkpoint, source: Path) -> None:
         name, hasher = checkpoint.onnx, hashlib.sha256()
+        for left in self.folder.glob(f".{name}.*"):
+            left.unlink()
         descriptor, temporary = tempfile.mkstemp(dir=self.folder, prefix=f".{name}.")
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -181,6 +185,7 @@ class Serving:
                 for chunk in _chunks(source / name):
                     hasher.update(chunk)
                     file.write(chunk)
+                    self._beat()
                 file.flush()
                 os.fsync(file.fileno())
             _agree(source / name, hasher.hexdigest(), checkpoint.sha256("onnx"))
@@ -205,10 +210,11 @@ def _stamp(path: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns, status.st_ino]
 
 
-def _sha256(path: Path) -> str:
+def _sha256(path: Path, beat: Beat = unwatched) -> str:
     hasher = hashlib.sha256()
     for chunk in _chunks(path):
         hasher.update(chunk)
+        beat()
     return hasher.hexdigest()
 
 

@@ -7,12 +7,13 @@ that hung and came back can't overwrite what the reaper or a colleague recorded 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Refused
 from . import controllers, lease
+from .entries import Change
 from .events import Event, record
 from .words import span
 
@@ -31,22 +32,16 @@ class Reaping(Refused):
 
 @dataclass(frozen=True)
 class Request:
-    """What a deployment's rows say when they are opened; `components` are pairs of component and host.
+    """What a deployment's rows say when they are opened.
 
     `lease_s` is how long they are held after each heartbeat, in seconds. `controller` is the identity of the process
-    that opens them (see controllers), where it is known.
+    that opens them (see controllers), where it is known. `hosts` are all that they concern: name → address.
     """
 
-    service: str
-    version: str
-    action: str
-    inventory: str
-    environment: str
-    requested_by: str
-    git_commit: str | None
-    components: tuple[tuple[str, str | None], ...]
+    change: Change
     lease_s: int = lease.DEFAULT_S
     controller: dict[str, Any] | None = None
+    hosts: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,7 +96,8 @@ def open_rows(cursor: extensions.cursor, request: Request) -> tuple[list[int], i
     cursor.execute("SELECT nextval('deployment_fencing')")
     (token,) = cursor.fetchone() or (0,)
     ids: list[int] = []
-    for component, host in sorted(request.components, key=lambda pair: pair[0]):
+    change = request.change
+    for component, host in sorted(change.components, key=lambda pair: pair[0]):
         cursor.execute(
             """INSERT INTO deployment_history (service_name, version, action, host, status, environment, inventory,
                    component, git_commit, requested_by, heartbeat_at, fencing_token, lease_seconds)
@@ -109,15 +105,16 @@ def open_rows(cursor: extensions.cursor, request: Request) -> tuple[list[int], i
                ON CONFLICT (service_name, component, inventory) WHERE status = 'in_progress' DO NOTHING
                RETURNING id""",
             (
-                *(request.service, request.version, request.action, host, request.environment, request.inventory),
-                *(component, request.git_commit, request.requested_by, token, request.lease_s),
+                *(change.service, change.version, change.action, host, change.environment, change.inventory),
+                *(component, change.git_commit, change.requested_by, token, request.lease_s),
             ),
         )
         row = cursor.fetchone()
         if row is None:
-            raise _lost_race(cursor, request, component)
+            raise _lost_race(cursor, change, component)
         ids.append(row[0])
-    record(cursor, ids, Event("opened", {"fencing_token": token, **(request.controller or {})}))
+    told = {"fencing_token": token, **(request.controller or {}), **({"hosts": request.hosts} if request.hosts else {})}
+    record(cursor, ids, Event("opened", told))
     return sorted(ids), int(token)
 
 
@@ -167,13 +164,22 @@ class Aborted:
     component: str
     host: str | None
     version: str
+    status: str = "aborted"
 
 
-def abort_rows(
-    cursor: extensions.cursor, service: str | None, inventory: str, components: Sequence[str], by: str
+def abort_rows(  # noqa: PLR0913 - which rows, for whom
+    cursor: extensions.cursor,
+    service: str | None,
+    inventory: str,
+    components: Sequence[str],
+    by: str,
+    *,
+    verified: Sequence[int] = (),
 ) -> tuple[list[Aborted], int]:
     """Close whatever is open of `service`, or of all without one, whoever holds it; no components means all.
 
+    What was opened with a token in `verified` had passed its gates on all its hosts: it is closed as the success that
+    it is, since only its controller's last word is missing.
     Returns the rows, none when it was idle, and a new fencing token in either case: it keeps the former holder from
     writing, should it still live, and shuts it out from the hosts that are then taken back with it.
     """
@@ -181,21 +187,25 @@ def abort_rows(
     (token,) = cursor.fetchone() or (0,)
     cursor.execute(
         """UPDATE deployment_history
-           SET status = 'aborted', completed_at = now(), logs = %s, fencing_token = %s
+           SET status = CASE WHEN fencing_token = ANY(%s) THEN 'success' ELSE 'aborted' END, completed_at = now(),
+               logs = CASE WHEN fencing_token = ANY(%s) THEN %s ELSE %s END, fencing_token = %s
            WHERE (%s::text IS NULL OR service_name = %s) AND inventory = %s AND status = 'in_progress'
              AND (%s = '{}'::text[] OR component = ANY(%s))
-           RETURNING id, service_name, component, host, version""",
-        (f"aborted by {by}", token, service, service, inventory, list(components), list(components)),
+           RETURNING id, service_name, component, host, version, status""",
+        (
+            *(list(verified), list(verified), f"verified on all its hosts when {by} aborted it", f"aborted by {by}"),
+            *(token, service, service, inventory, list(components), list(components)),
+        ),
     )
     rows = sorted((Aborted(*row) for row in cursor.fetchall()), key=lambda row: row.id)
     record(cursor, [row.id for row in rows], Event("aborted", {"by": by}))
     return rows, int(token)
 
 
-def _lost_race(cursor: extensions.cursor, request: Request, component: str) -> Refused:
-    holder = holder_of(cursor, request.service, request.inventory, [component])
+def _lost_race(cursor: extensions.cursor, change: Change, component: str) -> Refused:
+    holder = holder_of(cursor, change.service, change.inventory, [component])
     if holder is not None:
-        return refusal(request.service, request.inventory, holder)
+        return refusal(change.service, change.inventory, holder)
     return Refused(
-        f"another deployment of {request.service} ({component}) ended at this moment; run the same command again"
+        f"another deployment of {change.service} ({component}) ended at this moment; run the same command again"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,10 +11,28 @@ Evidence = dict[str, Any] | None
 
 
 @dataclass(frozen=True)
+class Change:
+    """What the history says of a deployment from its beginning; `components` are pairs of component and host.
+
+    The host of a component that changes on several is their list.
+    """
+
+    service: str
+    version: str
+    action: str
+    inventory: str
+    environment: str
+    requested_by: str
+    git_commit: str | None
+    components: tuple[tuple[str, str | None], ...]
+
+
+@dataclass(frozen=True)
 class Write:
     """One change to open deployments.
 
-    `event` is `closed` or the name of a step; `at` is when it happened (ISO 8601, UTC), which a replay keeps.
+    `event` is `closed` or the name of a step; `at` is when it happened (ISO 8601, UTC), which a replay keeps. `events`
+    are what happened on single hosts, each with `event`, `host` and `detail`, written beside it.
     """
 
     write_id: str
@@ -26,6 +45,7 @@ class Write:
     status: str | None = None
     logs: str | None = None
     evidence: Evidence = None
+    events: tuple[dict[str, Any], ...] = ()
 
     def __str__(self) -> str:
         return f"{self.event} of deployment {', '.join(map(str, self.ids))}"
@@ -33,20 +53,10 @@ class Write:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A deployment that is over, written down afterwards; `components` are pairs of component and host.
-
-    Times are ISO 8601 in UTC.
-    """
+    """A deployment that is over, written down afterwards. Times are ISO 8601 in UTC."""
 
     write_id: str
-    service: str
-    version: str
-    action: str
-    inventory: str
-    environment: str
-    requested_by: str
-    git_commit: str | None
-    components: tuple[tuple[str, str | None], ...]
+    change: Change
     started_at: str
     completed_at: str
     status: str
@@ -54,7 +64,7 @@ class Recorded:
     evidence: Evidence = None
 
     def __str__(self) -> str:
-        return f"{self.action} of {self.service} to {self.version}"
+        return f"{self.change.action} of {self.change.service} to {self.change.version}"
 
 
 @dataclass(frozen=True)
@@ -81,9 +91,10 @@ KINDS: dict[str, type[Write] | type[Recorded] | type[Audit]] = {
 
 
 def pack(entry: Entry) -> dict[str, Any]:
-    """The entry with its kind, fit for JSON."""
+    """The entry with its kind, fit for JSON; a deployment's fields are flat, as in the journals of earlier releases."""
     kind = next(name for name, one in KINDS.items() if isinstance(entry, one))
-    return {"kind": kind, **asdict(entry)}
+    told = asdict(entry)
+    return {"kind": kind, **told.pop("change", {}), **told}
 
 
 def unpack(fields: Mapping[str, Any]) -> Entry:
@@ -95,6 +106,8 @@ def unpack(fields: Mapping[str, Any]) -> Entry:
     kind = KINDS[told.pop("kind", "write")]
     if kind is Write:
         told["ids"] = tuple(told["ids"])
+        told["events"] = tuple(told.get("events") or ())
     if kind is Recorded:
         told["components"] = tuple((component, host) for component, host in told["components"])
+        told["change"] = Change(**{entry.name: told.pop(entry.name) for entry in dataclasses.fields(Change)})
     return kind(**told)

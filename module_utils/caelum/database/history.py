@@ -67,19 +67,20 @@ def add_recorded(cursor: extensions.cursor, entry: Recorded) -> list[int]:
         return []
     evidence = None if entry.evidence is None else as_json(entry.evidence)
     ids = []
-    for component, host in entry.components:
+    change = entry.change
+    for component, host in change.components:
         cursor.execute(
             """INSERT INTO deployment_history (service_name, version, action, host, status, started_at, completed_at,
                    logs, environment, inventory, component, git_commit, requested_by, evidence)
                VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id""",
             (
-                *(entry.service, entry.version, entry.action, host, entry.status, entry.started_at),
-                *(entry.completed_at, entry.logs, entry.environment, entry.inventory, component, entry.git_commit),
-                *(entry.requested_by, evidence),
+                *(change.service, change.version, change.action, host, entry.status, entry.started_at),
+                *(entry.completed_at, entry.logs, change.environment, change.inventory, component, change.git_commit),
+                *(change.requested_by, evidence),
             ),
         )
         ids.append(int((cursor.fetchone() or (0,))[0]))
-    told = {"write_id": entry.write_id, "by": entry.requested_by}
+    told = {"write_id": entry.write_id, "by": change.requested_by}
     record(cursor, ids, Event("recorded", told, at=entry.completed_at))
     return ids
 

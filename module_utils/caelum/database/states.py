@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import Refused
 from . import connection, controllers, deployments, history, writes
 from .connection import transaction
-from .entries import Recorded, Write
+from .entries import Change, Recorded, Write
 from .events import stamp
 from .journal import Journal
 
@@ -31,20 +31,9 @@ def opened(params: Params, check: bool) -> dict[str, Any]:
         raise Refused(f"lease is {params['lease']} s, and must be 1 s or more; pass for example 30")
     controller = None if params["controller_pid"] is None else controllers.identity(params["controller_pid"])
     if check:
-        return {"changed": True, "ids": [], "taken_over": _rehearsed(params, takes_over=controller is not None)}
+        return {"changed": True, "ids": [], **_rehearsed(params, takes_over=controller is not None)}
     warnings = writes.replay(params["database"], journal_of(params))
-    request = deployments.Request(
-        service=params["service"],
-        version=params["version"],
-        action=params["action"],
-        inventory=params["inventory"],
-        environment=params["environment"],
-        requested_by=params["requested_by"],
-        git_commit=params["git_commit"],
-        components=_components(params),
-        lease_s=params["lease"],
-        controller=controller,
-    )
+    request = deployments.Request(_change(params), params["lease"], controller, params["hosts"])
     taken, ids, token = _open_after_reaper(params, request)
     return {
         "changed": True,
@@ -64,7 +53,8 @@ def _open_after_reaper(params: Params, request: deployments.Request) -> tuple[di
             with transaction(params["database"]) as cursor:
                 taken: dict[int, str] = {}
                 if request.controller:
-                    taken = deployments.take_over(cursor, request.service, request.inventory, request.requested_by)
+                    change = request.change
+                    taken = deployments.take_over(cursor, change.service, change.inventory, change.requested_by)
                 return (taken, *deployments.open_rows(cursor, request))
         except deployments.Reaping:
             if time.monotonic() > until:
@@ -72,16 +62,22 @@ def _open_after_reaper(params: Params, request: deployments.Request) -> tuple[di
             time.sleep(LOOK_EVERY_S)
 
 
-def _rehearsed(params: Params, *, takes_over: bool) -> list[int]:
-    """The ids of the rows that opening would take over; Refused where a living run holds one."""
+def _rehearsed(params: Params, *, takes_over: bool) -> dict[str, Any]:
+    """The ids of the rows that opening would take over; Refused where a living run holds one.
+
+    Before the first deployment there is no database, or no schema, that could be asked: nobody deploys then.
+    """
     service, inventory, by = params["service"], params["inventory"], params["requested_by"]
-    with transaction(params["database"]) as cursor:
-        taken = deployments.take_over(cursor, service, inventory, by) if takes_over else {}
-        holder = deployments.holder_of(cursor, service, inventory, _named(params))
-        cursor.connection.rollback()
+    try:
+        with transaction(params["database"]) as cursor:
+            taken = deployments.take_over(cursor, service, inventory, by) if takes_over else {}
+            holder = deployments.holder_of(cursor, service, inventory, _named(params))
+            cursor.connection.rollback()
+    except Refused:
+        return {"taken_over": [], "reachable": False}
     if holder:
         raise deployments.refusal(service, inventory, holder)
-    return list(taken)
+    return {"taken_over": list(taken), "reachable": True}
 
 
 def idle(params: Params, check: bool) -> dict[str, Any]:
@@ -127,6 +123,7 @@ def written(params: Params, check: bool) -> dict[str, Any]:
         status=params["status"] if closing else None,
         logs=params["logs"],
         evidence=params["evidence"],
+        events=tuple(params["events"]),
     )
     return _told(writes.send(params["database"], journal_of(params), write, after_change=params["after_change"]), write)
 
@@ -143,14 +140,7 @@ def recorded(params: Params, check: bool) -> dict[str, Any]:
         return {"changed": True, "ids": [], "journaled": False}
     entry = Recorded(
         write_id=str(uuid.uuid4()),
-        service=params["service"],
-        version=params["version"],
-        action=params["action"],
-        inventory=params["inventory"],
-        environment=params["environment"],
-        requested_by=params["requested_by"],
-        git_commit=params["git_commit"],
-        components=_components(params),
+        change=_change(params),
         started_at=started,
         completed_at=completed,
         status=params["status"],
@@ -163,8 +153,9 @@ def recorded(params: Params, check: bool) -> dict[str, Any]:
 def aborted(params: Params, check: bool) -> dict[str, Any]:
     """Close whatever is open of the service, or of all."""
     with transaction(params["database"]) as cursor:
+        service, inventory, by = params["service"], params["inventory"], params["requested_by"]
         rows, token = deployments.abort_rows(
-            cursor, params["service"], params["inventory"], _named(params), params["requested_by"]
+            cursor, service, inventory, _named(params), by, verified=params["verified"]
         )
         if check:
             cursor.connection.rollback()
@@ -214,8 +205,10 @@ def _told(outcome: writes.Written, write: Write | None = None) -> dict[str, Any]
     }
 
 
-def _components(params: Params) -> tuple[tuple[str, str | None], ...]:
-    return tuple((item["component"], item["host"]) for item in params["components"])
+def _change(params: Params) -> Change:
+    components = tuple((item["component"], item["host"]) for item in params["components"])
+    named = ("service", "version", "action", "inventory", "environment", "requested_by", "git_commit")
+    return Change(**{name: params[name] for name in named}, components=components)
 
 
 def _named(params: Params) -> list[str]:

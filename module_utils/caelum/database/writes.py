@@ -99,6 +99,8 @@ def perform(cursor: extensions.cursor, write: Write) -> bool:
                WHERE id = ANY(%s)""",
             (write.status, write.at, write.logs, evidence, list(write.ids)),
         )
+    for one in write.events:
+        record(cursor, write.ids, Event(str(one["event"]), dict(one["detail"]), one["host"], write.at))
     record(cursor, write.ids, _event_of(write))
     return True
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from ..errors import Refused
 from .native import Native
+from .systemd import Systemd
+from .unit_options import UNIT_OPTIONS
 
 Params = Mapping[str, Any]
 
@@ -19,6 +21,7 @@ INSTANCE = {
     "command": {"type": "list", "elements": "str"},
     "environment": {"type": "dict", "default": {}},
     "credentials": {"type": "dict", "default": {}, "no_log": True},
+    "credential_files": {"type": "dict", "default": {}, "no_log": False},
     "address": {"type": "str", "default": "127.0.0.1"},
     "port": {"type": "int"},
     "port_variable": {"type": "str"},
@@ -28,6 +31,7 @@ INSTANCE = {
     "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
     "kind": {"type": "str", "choices": ["service", "job"], "default": "service"},
     "priority": {"type": "int", "default": 500},
+    **UNIT_OPTIONS,
 }
 DIRECTORY = {
     "path": {"type": "str", "required": True},
@@ -38,6 +42,7 @@ RECORDED = {
     "version": {"type": "str", "required": True},
     "action": {"type": "str", "default": "deploy"},
     "run": {"type": "str"},
+    "inventory": {"type": "str"},
     "config": {"type": "dict"},
     "tokens": {"type": "list", "elements": "dict", "default": [], "no_log": False},
     "model": {"type": "dict"},
@@ -48,7 +53,7 @@ SPEC = {
     "purge": {"type": "bool", "default": False},
     "purge_also": {"type": "list", "elements": "str", "default": []},
     "releases_follow": {"type": "bool", "default": False},
-    "runtime": {"type": "str", "choices": ["native"], "default": "native"},
+    "runtime": {"type": "str", "choices": ["native", "systemd"], "default": "native"},
     "services": {"type": "list", "elements": "str", "default": []},
     "directories": {"type": "list", "elements": "dict", "options": DIRECTORY, "default": []},
     "instances": {"type": "list", "elements": "dict", "options": INSTANCE, "default": []},
@@ -57,7 +62,7 @@ SPEC = {
     "fencing_token": {"type": "int", "no_log": False},
     "recorded": {"type": "dict", "options": RECORDED},
 }
-RUNTIMES = {"native": Native}
+RUNTIMES: dict[str, type[Native | Systemd]] = {"native": Native, "systemd": Systemd}
 
 
 def refuse_odd(params: Params, *, check: bool) -> None:

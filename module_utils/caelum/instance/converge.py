@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,7 @@ class Planned:
 class Scope:
     """What a call concerns besides its instances: the host, and folders as `caelum_instance` takes them.
 
-    With `check` nothing is changed. With `follow` releases and users may be still to be made. Processes of
-    the instances in `spare` are not touched, though their files are.
+    With `check` nothing is changed. With `follow` releases and users may be still to be made.
     """
 
     layout: Layout
@@ -48,7 +47,6 @@ class Scope:
     directories: Sequence[Mapping[str, Any]] = ()
     check: bool = False
     follow: bool = False
-    spare: Collection[str] = ()
 
 
 def plan_instances(scope: Scope, items: Iterable[Item], services: Sequence[str]) -> Planned:
@@ -60,22 +58,16 @@ def plan_instances(scope: Scope, items: Iterable[Item], services: Sequence[str])
     asked = Asked(
         items=tuple(wanted(instance, layout, runtime, host.build(layout, instance)) for instance in instances),
         directories=(*layout.directories(), *runtime.directories(), *listed),
-        shared=runtime.shared_files(),
+        shared=runtime.shared_files(instances),
         services=tuple(services),
     )
     seen = host.observe(layout, runtime, asked, releases_follow=scope.follow)
-    plan = _without(plan_present(asked, seen, runtime.daemon), scope.spare)
-    more = host.refuse_impossible(plan, asked.items, layout, seen.runtime)
+    plan = plan_present(asked, seen, runtime.daemon)
+    more = host.refuse_impossible(plan, asked.items, layout, runtime, seen.runtime)
+    if plan.write:
+        runtime.refuse_invalid([*asked.shared, *(file for item in asked.items for file in item.programs)])
     plan = replace(plan, end=(*plan.end, *more))
     return Planned(plan, seen.runtime, tuple(instance.name for instance in instances))
-
-
-def _without(plan: Plan, spare: Collection[str]) -> Plan:
-    return replace(
-        plan,
-        replace=tuple(name for name in plan.replace if name not in spare),
-        retire=tuple(name for name in plan.retire if name not in spare),
-    )
 
 
 def _directory(item: Mapping[str, Any], prefix: Path, owner_follows: bool) -> Directory:

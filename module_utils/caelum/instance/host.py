@@ -9,7 +9,7 @@ from pathlib import Path
 from .. import slots
 from ..atomic import remove_tree
 from ..errors import Refused
-from . import leftovers, procfs, tree
+from . import procfs, tree
 from .accounts import barred_folder
 from .envfile import service_of
 from .instances import Instance
@@ -35,6 +35,7 @@ def observe(layout: Layout, runtime: Runtime, asked: Asked, *, releases_follow: 
         slots={item.instance.name: _look_at_slot(layout, item.instance, releases_follow) for item in asked.items},
         present=present(layout, runtime, asked.services),
         programs=runtime.programs(),
+        shared=runtime.shared_paths(asked.services),
     )
 
 
@@ -80,7 +81,7 @@ def _paths(layout: Layout, runtime: Runtime, name: str, service: str, *, logs: b
     component, _, slot = name.partition("@")
     link = slots.slot_path(layout.prefix, service, component, slot)
     log_files = sorted(layout.logs.glob(f"{name}.log*")) if logs else []
-    paths = (runtime.program_path(name), *credentials, folder, link, *log_files, layout.env_file(name))
+    paths = (*runtime.program_paths(name), *credentials, folder, link, *log_files, layout.env_file(name))
     return tuple(path for path in paths if path.exists() or path.is_symlink())
 
 
@@ -93,7 +94,9 @@ def _slot(layout: Layout, instance: Instance) -> Path:
     return slots.slot_path(layout.prefix, instance.service, instance.component, instance.slot)
 
 
-def refuse_impossible(plan: Plan, items: Sequence[Wanted], layout: Layout, state: RuntimeState) -> tuple[Leftover, ...]:
+def refuse_impossible(
+    plan: Plan, items: Sequence[Wanted], layout: Layout, runtime: Runtime, state: RuntimeState
+) -> tuple[Leftover, ...]:
     """Refused when a port is taken or a user cannot reach its files.
 
     Returns processes to be ended first: those that hold a port of the very instance that wants it, though
@@ -108,13 +111,13 @@ def refuse_impossible(plan: Plan, items: Sequence[Wanted], layout: Layout, state
         if instance.user and any(plan.changes[instance.name]):
             _refuse_barred(instance, layout)
         if instance.wanted_running and instance.port and instance.name in about_to_start:
-            leftover = _refuse_taken(instance, layout, state, stopping, ending)
+            leftover = _refuse_taken(instance, runtime, state, stopping, ending)
             found += [leftover] if leftover else []
     return tuple(found)
 
 
 def _refuse_taken(
-    instance: Instance, layout: Layout, state: RuntimeState, stopping: set[str], ending: set[int]
+    instance: Instance, runtime: Runtime, state: RuntimeState, stopping: set[str], ending: set[int]
 ) -> Leftover | None:
     owner = taken_by(instance.address, instance.port or 0)
     if owner is None:
@@ -126,7 +129,7 @@ def _refuse_taken(
     ancestors = procfs.lineage(owner.pid)
     if ending & set(ancestors):
         return None
-    name = leftovers.owner_instance(owner.pid, layout)
+    name = runtime.owner(owner.pid, instance.port or 0)
     if name is None:
         raise Refused(f"{line}; end that process or set {variable} to a free port")
     if state.pid in ancestors:
@@ -173,20 +176,23 @@ def apply(plan: Plan, runtime: Runtime) -> None:
         tree.write_file(change.file)
     for switch, _ in plan.switch:
         switch.apply()
+    touched = (*plan.remove, *(change.file.path for change in plan.write))
+    if touched:
+        runtime.reread(touched)
     if plan.start_daemon:
         runtime.start()
     if plan.replace:
         runtime.replace(plan.replace)
 
 
-def report(plan: Plan, state: RuntimeState, layout: Layout, names: Iterable[str]) -> list[dict[str, object]]:
+def report(plan: Plan, state: RuntimeState, runtime: Runtime, names: Iterable[str]) -> list[dict[str, object]]:
     """What the module returns of each instance, those that went included."""
     rows = []
     for name in dict.fromkeys([*names, *plan.changes]):
         row: dict[str, object] = {"name": name, "changes": list(plan.changes.get(name, ()))}
         process = state.processes.get(name)
         if process:
-            row |= {"state": process.state, "log": str(layout.log(name))}
+            row |= {"state": process.state, **runtime.log(name)}
             row |= {"pid": process.pid} if process.pid else {}
             row |= {"exit_status": process.exit_status} if process.exit_status is not None else {}
         rows.append(row)

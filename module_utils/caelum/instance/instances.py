@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import Refused
 from .accounts import Account, account
+from .unit_options import UnitOptions, parse_unit
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*@[a-z0-9][a-z0-9_-]*", re.ASCII)
 KEY = re.compile(r"[A-Z_][A-Z0-9_]*", re.ASCII)
@@ -36,6 +37,7 @@ class Instance:
     state: str = "started"
     kind: str = "service"
     priority: int = 500
+    options: UnitOptions = field(default_factory=UnitOptions)
 
     @property
     def component(self) -> str:
@@ -49,13 +51,18 @@ class Instance:
 
     @property
     def supervised(self) -> bool:
-        """Whether a runtime keeps a program for it; a job has none."""
+        """Whether its process is to run all the time; a job's runs when it is started, by a timer if it has one."""
         return self.kind == "service"
 
     @property
+    def unit(self) -> str:
+        """Name of its systemd unit, without what it is a unit of."""
+        return self.options.unit or self.name
+
+    @property
     def wanted_running(self) -> bool:
-        """Whether a process of it should run."""
-        return self.supervised and self.state == "started"
+        """Whether a process of it should run, or be started by a timer, in a runtime that has such."""
+        return self.state == "started" and (self.supervised or self.options.timer is not None)
 
 
 def parse(
@@ -101,6 +108,7 @@ def _instance(item: Mapping[str, Any], users_follow: bool) -> Instance:
         state=str(item["state"]),
         kind=str(item["kind"]),
         priority=int(item["priority"]),
+        options=parse_unit(name, item),
     )
 
 
@@ -144,11 +152,14 @@ def _secret(name: str, key: str, text: object) -> str:
 def refuse_twins(instances: Iterable[Instance]) -> None:
     """Refuse two instances of one name, and two on one port."""
     names: set[str] = set()
+    units: dict[str, str] = {}
     ports: dict[int, list[Instance]] = {}
     for instance in instances:
         if instance.name in names:
             raise Refused(f"instance {instance.name} is listed twice; keep one")
         names.add(instance.name)
+        if (twin := units.setdefault(instance.unit, instance.name)) != instance.name:
+            raise Refused(f"{twin} and {instance.name} both want the unit {instance.unit}; give one another name")
         if instance.port is None:
             continue
         for other in ports.setdefault(instance.port, []):

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from ..errors import Refused
 from ..slots import slot_path
 from . import leftovers, procfs, supervisor_config
 from .instances import Instance
+from .launch import FINGERPRINT, RELEASE
 from .layout import Layout
 from .runtime import Leftover, Process, RuntimeState
 from .supervisor_rpc import ALREADY_ADDED, ALREADY_STARTED, NAME_UNKNOWN, Call, Client, Fault
@@ -34,6 +35,7 @@ class Native:
     """Programs of a supervisord; see `runtime.Runtime` for the meaning of the methods."""
 
     daemon = "supervisord"
+    root_credentials = False
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -66,20 +68,40 @@ class Native:
             Directory(self._socket.parent, 0o755),
         )
 
-    def shared_files(self) -> tuple[File, ...]:
+    def shared_files(self, instances: Sequence[Instance]) -> tuple[File, ...]:
         """The daemon's configuration."""
         text = supervisor_config.daemon(self._layout, self._socket, self._pidfile, as_root=os.geteuid() == 0)
         return (File(self._config, text, 0o644),)
 
-    def program(self, instance: Instance, mark: str) -> File:
+    def shared_paths(self, services: Collection[str]) -> tuple[Path, ...]:
+        """None: what is shared goes with the daemon."""
+        return ()
+
+    def definition(self, instance: Instance, mark: str) -> tuple[File, ...]:
         """The program's section. Only its owner may read it: it holds a hash that credentials go into."""
+        if not instance.supervised:
+            return ()
         slot = slot_path(self._layout.prefix, instance.service, instance.component, instance.slot)
         text = supervisor_config.program(instance, self._layout, slot, mark)
-        return File(self.program_path(instance.name), text, 0o600, volatile=supervisor_config.FINGERPRINT_LINE)
+        return (File(self._program(instance.name), text, 0o600, volatile=supervisor_config.FINGERPRINT_LINE),)
 
-    def program_path(self, name: str) -> Path:
+    def program_paths(self, name: str) -> tuple[Path, ...]:
         """The program's file."""
-        return self._conf_d / f"{name}.conf"
+        return (self._program(name),)
+
+    def refuse_invalid(self, files: Sequence[File]) -> None:
+        """Nothing to do: their text is made so that supervisord can read it."""
+
+    def owner(self, pid: int, port: int) -> str | None:
+        """The instance as which supervisord started the process."""
+        return leftovers.owner_instance(pid, self._layout)
+
+    def log(self, name: str) -> dict[str, str]:
+        """The file into which supervisord writes it."""
+        return {"log": str(self._layout.log(name))}
+
+    def reread(self, paths: Sequence[Path]) -> None:
+        """Nothing to do: `replace` has the files read that concern it."""
 
     def programs(self) -> dict[str, bool]:
         """Programs defined, and whether they start with supervisord."""
@@ -170,6 +192,9 @@ class Native:
             leftovers.wait_for_end([pid], GRACE_S)
         self.end(self._leftovers())
 
+    def _program(self, name: str) -> Path:
+        return self._conf_d / f"{name}.conf"
+
     def _see_log(self) -> str:
         return f"see {self._layout.logs / 'supervisord.log'} and {self._config}"
 
@@ -211,7 +236,7 @@ class Native:
 
     def _how_to_stop(self, name: str) -> tuple[str, int]:
         try:
-            return supervisor_config.stopping(self.program_path(name).read_text())
+            return supervisor_config.stopping(self._program(name).read_text())
         except FileNotFoundError:
             return supervisor_config.stopping("")
 
@@ -227,6 +252,6 @@ def _process(info: dict[str, Any]) -> Process:
         state=info["statename"].lower(),
         pid=pid,
         exit_status=info["exitstatus"] if info["statename"] == "EXITED" else None,
-        fingerprint=environment.get(supervisor_config.FINGERPRINT),
-        release=Path(environment[supervisor_config.RELEASE]).name if supervisor_config.RELEASE in environment else None,
+        fingerprint=environment.get(FINGERPRINT),
+        release=Path(environment[RELEASE]).name if RELEASE in environment else None,
     )

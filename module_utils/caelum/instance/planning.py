@@ -31,6 +31,7 @@ class Host:
     slots: Mapping[str, Slots] = field(default_factory=dict)
     present: Mapping[str, Present] = field(default_factory=dict)
     programs: Mapping[str, bool] = field(default_factory=dict)
+    shared: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,19 +95,24 @@ class Plan:
 
 @dataclass(frozen=True)
 class Wanted:
-    """An instance with its files; `program` is None for a job."""
+    """An instance with its files; `programs` are those that define it in the runtime, none for a job without one."""
 
     instance: Instance
     env: File
     credentials: tuple[File, ...]
     directory: Directory | None
-    program: File | None
+    programs: tuple[File, ...]
     fingerprint: str
+
+    @property
+    def program(self) -> File | None:
+        """The first of `programs`."""
+        return self.programs[0] if self.programs else None
 
     @property
     def files(self) -> tuple[File, ...]:
         """All files, what a process reads before what starts it."""
-        return (self.env, *self.credentials, *([self.program] if self.program else []))
+        return (self.env, *self.credentials, *self.programs)
 
 
 @dataclass(frozen=True)
@@ -127,21 +133,22 @@ class Asked:
 def wanted(instance: Instance, layout: Layout, runtime: Runtime, build: str) -> Wanted:
     """The files of an instance, whose release's manifest is `build`.
 
-    Its user may read its settings, and owns its credentials.
+    Its user may read its settings, and owns its credentials where no daemon hands them over.
     """
     text = render(instance.service, instance.environment)
     mark = fingerprint(instance, text, build)
     uid, gid = (instance.user.uid, instance.user.gid) if instance.user else (None, None)
+    owner = (0, 0) if runtime.root_credentials else (uid, gid)
     folder = layout.credentials_of(instance.name)
     return Wanted(
         instance,
         env=File(layout.env_file(instance.name), text, 0o640, gid=gid),
         credentials=tuple(
-            File(folder / name, content, 0o600, uid, gid, secret=True)
+            File(folder / name, content, 0o600, *owner, secret=True)
             for name, content in sorted(instance.credentials.items())
         ),
-        directory=Directory(folder, 0o700, uid, gid) if instance.credentials else None,
-        program=runtime.program(instance, mark) if instance.supervised else None,
+        directory=Directory(folder, 0o700, *owner) if instance.credentials else None,
+        programs=runtime.definition(instance, mark),
         fingerprint=mark,
     )
 
@@ -202,6 +209,7 @@ def plan_present(asked: Asked, host: Host, daemon: str) -> Plan:
         remove=(
             *(path for decision in decisions for path in decision.stale),
             *(path for have in gone.values() for path in have.paths),
+            *(path for path in host.shared if path not in {file.path for file in asked.shared}),
         ),
         write=(
             *plan_files(asked.shared, host.found),
@@ -218,10 +226,10 @@ def plan_stopped(host: Host, daemon: str, more: Sequence[Path] = ()) -> Plan:
     """Steps that stop everything of the prefix; the paths of `host.present`, then `more`, are removed too."""
     running = [name for name, process in host.runtime.processes.items() if process.running]
     names = dict.fromkeys([*host.present, *running])
-    stop = f"stop {daemon}" + (f" and {', '.join(running)}" if running else "")
+    stopping = [*([daemon] if daemon and host.runtime.alive else []), *([", ".join(running)] if running else [])]
     return Plan(
         end=host.runtime.leftovers,
-        stop_daemon=stop if host.runtime.alive else "",
+        stop_daemon=f"stop {' and '.join(stopping)}" if stopping else "",
         remove=tuple(dict.fromkeys([*(path for have in host.present.values() for path in have.paths), *more])),
         changes={
             name: (*(["stop"] if name in running else []), *(["removed"] if name in host.present else []))
@@ -246,11 +254,14 @@ def _file_reasons(item: Wanted, writes: Sequence[FileChange], stale: Sequence[Pa
         reasons.append("environment")
     reasons += [f"credential {file.path.name}" for file in item.credentials if file in written]
     reasons += [f"{path.name} removed" for path in stale]
-    if item.program in written and item.program is not None:
-        before = written[item.program].before
-        if before is None or item.program.shown(before) != item.program.shown(item.program.content):
-            reasons.append("program")
+    if any(_shows(file, written[file].before) for file in item.programs if file in written):
+        reasons.append("program")
     return reasons
+
+
+def _shows(file: File, before: str | None) -> bool:
+    """Whether a file that changes changes in more than its volatile lines."""
+    return before is None or file.shown(before) != file.shown(file.content)
 
 
 def _quiet_reasons(writes: Sequence[FileChange]) -> tuple[str, ...]:
@@ -263,7 +274,7 @@ def _quiet_reasons(writes: Sequence[FileChange]) -> tuple[str, ...]:
 def _verb(item: Wanted, process: Process | None, *, restart: bool) -> str:
     """What is to be done to the process: "start", "restart", "stop", with the reason where no file gives it."""
     runs = process is not None and process.running
-    if not item.instance.wanted_running:
+    if not (item.program and item.instance.wanted_running):
         return "stop" if runs and item.program else ""
     if process is None or process.state in ("stopped", "stopping"):
         return "start"
@@ -283,7 +294,7 @@ def _stale_process(item: Wanted, process: Process) -> str:
 
 def _program_changes(item: Wanted, writes: Sequence[FileChange]) -> bool:
     """Whether the daemon must read the program again, so that it knows it as it is now, even if stopped."""
-    return any(change.file == item.program and change.content_changes for change in writes)
+    return any(change.file in item.programs and change.content_changes for change in writes)
 
 
 def _start_text(daemon: str, asked: Asked, gone: Mapping[str, Present], host: Host) -> str:

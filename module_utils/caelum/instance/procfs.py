@@ -55,6 +55,18 @@ def _status(pid: int) -> tuple[str, int]:
     return fields[0], int(fields[1])
 
 
+def unit(pid: int) -> str:
+    """Name of the systemd unit in whose control group the process is, "" outside of any."""
+    try:
+        lines = Path(PROC, str(pid), "cgroup").read_text().splitlines()
+    except OSError:
+        return ""
+    # One hierarchy holds systemd's groups: the only one, or on a mixed system the one of that name.
+    paths = [path for _, names, path in (line.split(":", 2) for line in lines) if names in ("name=systemd", "")]
+    parts = [part for path in paths for part in path.split("/") if part.endswith((".service", ".scope"))]
+    return parts[-1] if parts else ""
+
+
 def alive(pid: int) -> bool:
     """Whether the process runs; one that has ended and waits for its parent to notice does not."""
     return _status(pid)[0] not in ("", "Z", "X")

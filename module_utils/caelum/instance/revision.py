@@ -18,7 +18,8 @@ class Recorded:
     """What a deployment gives a host, and what its controller needs to give it again.
 
     `instances` hold credentials. `config`, `tokens` and `model` are passed through: what the controller hands to
-    `caelum_config` and `caelum_model`. `run` names the run of the controller, which concerns other services too.
+    `caelum_config` and `caelum_model`. `run` names the run of the controller, which concerns other services too, and
+    `inventory` the one that the host was given it by, which alone may remove it.
     """
 
     version: str
@@ -28,6 +29,7 @@ class Recorded:
     tokens: tuple[Any, ...] = field(default=(), repr=False)
     model: Item | None = None
     run: str | None = None
+    inventory: str | None = None
 
     def content(self) -> tuple[object, ...]:
         """What two records have in common that give a host the same."""
@@ -42,6 +44,7 @@ class Recorded:
             "action": self.action,
             "at": getattr(self, "at", None),
             "run": self.run,
+            "inventory": self.inventory,
             "config": self.config,
             "tokens": list(self.tokens),
             "model": self.model,

@@ -6,7 +6,6 @@ one recorded deployment, the reaper too, comes through `apply_recorded` and `app
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from contextlib import nullcontext
 
 from . import host
@@ -40,19 +39,8 @@ def apply_recorded(scope: Scope, revisions: Revisions, what: Recorded, *, token:
         return planned
 
 
-def apply_revision(  # noqa: PLR0913 - where, what and for whom; the reaper's spare is rare
-    layout: Layout,
-    runtime: Runtime,
-    revisions: Revisions,
-    revision: Revision,
-    *,
-    token: int,
-    check: bool = False,
-    spare: Collection[str] = (),
+def apply_revision(  # noqa: PLR0913 - where, what and for whom
+    layout: Layout, runtime: Runtime, revisions: Revisions, revision: Revision, *, token: int, check: bool = False
 ) -> Planned:
-    """Return the host to `revision`, which is pending from then on: `commit` makes it current, `discard` forgets it.
-
-    The instances in `spare` keep their processes, so that a reaper that runs as one of them lives on; the next call
-    that does not spare them restarts them.
-    """
-    return apply_recorded(Scope(layout, runtime, check=check, spare=spare), revisions, revision, token=token)
+    """Return the host to `revision`, which is pending from then on: `commit` makes it current, `discard` forgets it."""
+    return apply_recorded(Scope(layout, runtime, check=check), revisions, revision, token=token)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -58,7 +58,10 @@ class Runtime(Protocol):
     """A way to run instances. Its files are written by the plan; the verbs below act on processes."""
 
     daemon: str
-    """Name of the supervising daemon, for texts."""
+    """Name of the supervising daemon, for texts; "" when it is the system's own and not this deployment's."""
+
+    root_credentials: bool
+    """Whether credentials belong to root, since the daemon hands them to the process, or to the process's user."""
 
     def refuse_impossible(self) -> None:
         """Raise Refused when this runtime cannot work under this prefix."""
@@ -66,14 +69,23 @@ class Runtime(Protocol):
     def directories(self) -> tuple[Directory, ...]:
         """Folders that it needs."""
 
-    def shared_files(self) -> tuple[File, ...]:
-        """Files that are no instance's own."""
+    def shared_files(self, instances: Sequence[Instance]) -> tuple[File, ...]:
+        """Files that are no instance's own, when a host is to have these."""
 
-    def program(self, instance: Instance, mark: str) -> File:
-        """The file that defines an instance's program; the process will carry `mark`, its fingerprint."""
+    def shared_paths(self, services: Collection[str]) -> tuple[Path, ...]:
+        """Such files that the host has for these services, and that go when nothing asks for them."""
 
-    def program_path(self, name: str) -> Path:
-        """Where that file is."""
+    def definition(self, instance: Instance, mark: str) -> tuple[File, ...]:
+        """The files that define an instance's program, its own first, none where it has no program.
+
+        The process will carry `mark`, its fingerprint. Refused when the runtime cannot keep such an instance.
+        """
+
+    def program_paths(self, name: str) -> tuple[Path, ...]:
+        """Where the files are that define it on this host, links among them."""
+
+    def refuse_invalid(self, files: Sequence[File]) -> None:
+        """Refused when the daemon would not take these files, which are about to be written."""
 
     def programs(self) -> dict[str, bool]:
         """Programs defined on this host, and whether they start with the daemon."""
@@ -83,6 +95,15 @@ class Runtime(Protocol):
 
     def observe(self, *, insist: bool = True) -> RuntimeState:
         """What runs now. A daemon that hangs raises Refused; without `insist` it counts as a leftover."""
+
+    def owner(self, pid: int, port: int) -> str | None:
+        """The instance as which `pid`, which listens on `port`, was started; None when it is nobody's here."""
+
+    def log(self, name: str) -> dict[str, str]:
+        """Where an instance's log is, as `caelum_instance` returns it."""
+
+    def reread(self, paths: Sequence[Path]) -> None:
+        """Take note of these files, which were written or removed."""
 
     def end(self, leftovers: Sequence[Leftover]) -> None:
         """End processes that nothing supervises."""

@@ -7,12 +7,10 @@ import shlex
 from pathlib import Path
 
 from .instances import Instance
+from .launch import EXIT_CANNOT_START, FINGERPRINT, launcher
 from .layout import Layout
 
-FINGERPRINT = "CAELUM_FINGERPRINT"
-RELEASE = "CAELUM_RELEASE"
 FINGERPRINT_LINE = f" {FINGERPRINT}="
-EXIT_CANNOT_START = 78
 
 
 def daemon(layout: Layout, socket: Path, pidfile: Path, *, as_root: bool) -> str:
@@ -81,28 +79,6 @@ def program(instance: Instance, layout: Layout, slot: Path, fingerprint: str) ->
         "",
     ]
     return "\n".join(lines)
-
-
-def launcher(slot: Path, command: tuple[str, ...]) -> str:
-    """Shell line that becomes the instance's process, out of the release that its slot points to now.
-
-    The link is resolved once, so a process keeps its own release's code after a switch, also for what it
-    imports late; the release stays readable in the process's environment.
-    """
-    words = " ".join(_word(part) for part in command)
-    return f"{RELEASE}=$(readlink -f {_quote(str(slot))}) && export {RELEASE} && exec {words}"
-
-
-def _word(argument: str) -> str:
-    """One argument for the shell, {python} and {release} replaced."""
-    parts = re.split(r"(\{python\}|\{release\})", argument)
-    known = {"{python}": f'"${RELEASE}/bin/python"', "{release}": f'"${RELEASE}"'}
-    return "".join(known.get(part) or _quote(part) for part in parts if part) or "''"
-
-
-def _quote(text: str) -> str:
-    """`text` for the shell, such that no blank stands before ; or #, where supervisor's reader begins a comment."""
-    return re.sub(r"(?<=\s)(?=[;#])", "''", shlex.quote(text))
 
 
 def _text(value: Path | str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..atomic import fsync_dir, write_atomic
+from ..atomic import fsync_dir, make_dirs, switch_symlink, write_atomic
 
 HIDDEN = "(not shown)\n"
 
@@ -25,7 +25,10 @@ class Directory:
 
 @dataclass(frozen=True)
 class File:
-    """A file and its content. `secret` content never leaves this value; `volatile` lines are kept out of the diff."""
+    """A file and its content. `secret` content never leaves this value; `volatile` lines are kept out of the diff.
+
+    With `link` it is a symbolic link, and the content what it points to.
+    """
 
     path: Path
     content: str = field(repr=False)
@@ -34,6 +37,7 @@ class File:
     gid: int | None = None
     secret: bool = False
     volatile: str | None = None
+    link: bool = False
 
     def shown(self, text: str) -> str:
         """`text`, the file's content now or before, as a diff may show it."""
@@ -76,9 +80,18 @@ class FileChange:
         return {"before_header": name, "after_header": name, "before": before, "after": after}
 
 
-def look(path: Path, *, read: bool = False) -> Found | None:
-    """What is at `path`, None when nothing is; with `read` a file's content too."""
+def link(path: Path, target: Path) -> File:
+    """A symbolic link at `path`."""
+    return File(path, str(target), 0o777, link=True)
+
+
+def look(path: Path, *, read: bool = False, link: bool = False) -> Found | None:
+    """What is at `path`, None when nothing is; with `read` a file's content too, with `link` that of a link."""
     try:
+        if link:
+            status = path.lstat()
+            content = str(path.readlink()) if path.is_symlink() else None
+            return Found(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, content)
         status = path.stat()
         content = path.read_text(encoding="utf-8", errors="surrogateescape") if read else None
     except (FileNotFoundError, NotADirectoryError):
@@ -89,7 +102,7 @@ def look(path: Path, *, read: bool = False) -> Found | None:
 def observe(directories: Iterable[Directory], files: Iterable[File]) -> dict[Path, Found]:
     """What exists of these directories and files."""
     looked = {directory.path: look(directory.path) for directory in directories}
-    looked |= {file.path: look(file.path, read=True) for file in files}
+    looked |= {file.path: look(file.path, read=True, link=file.link) for file in files}
     return {path: found for path, found in looked.items() if found is not None}
 
 
@@ -144,6 +157,10 @@ def make_directory(directory: Directory) -> None:
 
 def write_file(file: File) -> None:
     """Replace the file, then give it to its owner."""
+    if file.link:
+        make_dirs(file.path.parent)
+        switch_symlink(file.path, file.content)
+        return
     write_atomic(file.path, file.content.encode("utf-8", errors="surrogateescape"), file.mode)
     if file.uid is not None or file.gid is not None:
         os.chown(file.path, _or_keep(file.uid), _or_keep(file.gid), follow_symlinks=False)

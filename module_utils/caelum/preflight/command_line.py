@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,10 @@ from ..errors import Refused
 
 # supervisord binds <socket>.<pid> first, and the kernel takes 107 bytes.
 SOCKET_BYTES = 99
+RUNTIMES = ("native", "systemd")
+COMING = ("docker", "compose", "pm2")
+GROUPS = ("database", *SERVICES)
+SECRETS = ("vault_postgresql_admin_password", "vault_pim_owner_password", "vault_pim_user_password", "vault_tokens")
 # Not a role's variables, but known on the command line.
 OTHERS = ("version", "service", "component", "rebuild", "break_glass")
 
@@ -25,7 +29,9 @@ class Asked:
     """What a run was asked for.
 
     `given` are the variables on the command line, `known` all that roles declare with their types. `versions` are those
-    of the services, and `pinned` those of single components of SenVec.
+    of the services, and `pinned` those of single components of SenVec. `groups` has the number of hosts in each group
+    of the inventory, `slots` those of FinColl that its hosts run, `secrets` the names of the secrets that it holds; a
+    run that deploys nothing leaves these out.
     """
 
     version: str
@@ -39,11 +45,14 @@ class Asked:
     as_root: bool = False
     given: Mapping[str, Any] = field(default_factory=dict)
     known: Mapping[str, str] = field(default_factory=dict, repr=False)
+    groups: Mapping[str, int] | None = None
+    slots: Sequence[str] = ("stable",)
+    secrets: Sequence[str] | None = None
 
 
 def refusal(asked: Asked) -> str:
     """Why a deployment cannot work; empty when nothing speaks against it."""
-    return _first(asked, (*_WHAT, _runtime, _before_release, _prefix, _folders))
+    return _first(asked, (*_WHAT, _runtime, _groups, _secrets, _before_release, _prefix, _folders))
 
 
 def build_refusal(asked: Asked) -> str:
@@ -101,11 +110,43 @@ def _component(asked: Asked) -> str:
 
 
 def _runtime(asked: Asked) -> str:
-    if asked.runtime == "native":
+    if asked.runtime in RUNTIMES:
         return ""
+    what = "is to come" if asked.runtime in COMING else "is not known"
     return (
-        f"runtime {asked.runtime} of inventory {asked.inventory} is not supported yet; the supported one is native: "
-        f"`ansible-playbook -i inventory/local deploy.yml -e version={asked.version}`"
+        f"runtime {asked.runtime} of inventory {asked.inventory} {what}; there are {' and '.join(RUNTIMES)} today, and "
+        f"{', '.join(COMING)} later: set caelum_runtime to one of the first"
+    )
+
+
+def _groups(asked: Asked) -> str:
+    """Each service asks others, so a deployment of one needs the hosts of all."""
+    if asked.groups is None:
+        return ""
+    for group in GROUPS:
+        if not asked.groups.get(group):
+            return (
+                f"group {group} of inventory {asked.inventory} has no host, and a deployment needs one in each of "
+                f"{', '.join(GROUPS)}; name one in inventory/{asked.inventory}/hosts.yml"
+            )
+    if "stable" not in asked.slots:
+        return (
+            f"no host of group fincoll in inventory {asked.inventory} runs the stable slot, which PIM asks; "
+            "add `stable` to fincoll_slots of one"
+        )
+    return ""
+
+
+def _secrets(asked: Asked) -> str:
+    if asked.secrets is None:
+        return ""
+    missing = [name for name in SECRETS if name not in asked.secrets]
+    if not missing:
+        return ""
+    folder = f"inventory/{asked.inventory}/group_vars/all"
+    return (
+        f"inventory {asked.inventory} has no {', '.join(missing)}; copy {folder}/vault.yml.example to vault.yml beside "
+        f"it, fill it in, and encrypt it with `ansible-vault encrypt {folder}/vault.yml`"
     )
 
 
@@ -152,6 +193,15 @@ def _prefix(asked: Asked) -> str:
             f"caelum_prefix {asked.prefix!r} does not begin with a slash, so its place would depend on where the run "
             f"was started; write it in full, as in -e caelum_prefix={Path(asked.prefix).absolute()}"
         )
+    if asked.runtime == "systemd":
+        if asked.prefix == "/":
+            return ""
+        return (
+            f"caelum_prefix is {asked.prefix}, and systemd reads units of the whole host alone; leave it "
+            "out, or set it to / for runtime systemd"
+        )
+    if not asked.prefix.rstrip("/"):
+        return "caelum_prefix is /, which runtime native would fill; choose a folder with -e caelum_prefix="
     path = f"{asked.prefix.rstrip('/')}/run/supervisor.sock"
     length = len(os.fsencode(path))
     if length <= SOCKET_BYTES:
@@ -164,7 +214,7 @@ def _prefix(asked: Asked) -> str:
 
 def _folders(asked: Asked) -> str:
     """As root PostgreSQL runs as a system user, which must be able to enter every folder above its own."""
-    if not asked.as_root:
+    if not asked.as_root or asked.runtime != "native":
         return ""
     for folder in (*reversed(Path(asked.prefix).parents), Path(asked.prefix)):
         if folder.exists() and not folder.stat().st_mode & 0o001:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..adopt import looks
 from ..errors import Refused
 from ..instance import leftovers, procfs
 from ..instance.envfile import service_of
 from ..instance.instances import Instance, refuse_twins
 from ..instance.layout import Layout
 from ..instance.ports import Owner, holders
+from . import fleet
 
 PORT = {
     "name": {"type": "str", "required": True},
@@ -29,25 +33,36 @@ SPEC = {
     "share": {"type": "path"},
     "free_mib": {"type": "int", "default": 2048},
     "ports": {"type": "list", "elements": "dict", "options": PORT, "default": []},
+    "fleet": {"type": "dict", "options": fleet.SPEC},
 }
 _LARGEST_PORT = 65535
+UNITS = Path("/etc/systemd/system")
 
 
 def look(params: Mapping[str, Any]) -> dict[str, Any]:
     """What `caelum_preflight` returns for parameters that fit `SPEC`; Refused when the host cannot take it."""
-    places = [Place(Path(params["prefix"]).absolute(), "caelum_prefix")]
+    prefix = Path(params["prefix"]).absolute()
+    places = [Place(prefix, "caelum_prefix")]
+    wanted = instances(params["ports"])
+    if params["fleet"]:
+        # first of all: a share that hangs would hold every look at it
+        fleet.refuse_unfit(params["fleet"], params["share"])
+        # of a whole system these may be file systems of their own
+        places = [Place(prefix / folder, "caelum_prefix") for folder in ("opt/caelum", "var/lib/caelum")]
     if params["share"]:
         places.append(Place(Path(params["share"]).absolute(), "caelum_share"))
-    wanted = instances(params["ports"])
     try:
         for place in places:
             refuse_unfit(place)
         free = {str(place.path): refuse_full(place, params["free_mib"]) for place in places}
-        held = refuse_taken(wanted, Layout(places[0].path), {instance.service for instance in wanted})
+        if params["fleet"] and params["free_mib"]:
+            for place in places[:2]:
+                fleet.refuse_few_inodes(place.ground, place.variable)
+        held = refuse_taken(wanted, Layout(prefix), {instance.service for instance in wanted})
     except OSError as error:
         what = error.filename or "the host"
         raise Refused(f"{what} cannot be looked at: {error.strerror}; give the caller the right to read it") from error
-    return {"free_mib": free, "held": held}
+    return {"free_mib": free, "held": held, "clock": time.time()}
 
 
 @dataclass(frozen=True)
@@ -141,12 +156,36 @@ def _refuse_foreign(instance: Instance, owner: Owner, layout: Layout, services: 
     pid = owner.pid
     # PostgreSQL's children write over the environment that would tell whose they are: their parent knows.
     family = procfs.lineage(pid) if pid else []
-    name = next((name for one in family if (name := leftovers.owner_instance(one, layout))), "")
+    name = next((name for one in family if (name := _instance_of(one, layout))), "") or _socket(instance, pid, layout)
     if pid is None or not name:
-        raise Refused(f"{line}; end that process, or set {_variable(instance)} to a free port")
+        todo = (looks.remedy(pid) if pid else "") or "end that process"
+        raise Refused(f"{line}; {todo}, or set {_variable(instance)} to a free port")
     if name != instance.name and _service(layout, name) not in services:
         raise Refused(f"{line}, which runs as instance {name}; set {_variable(instance)} to a free port")
     return pid
+
+
+def _instance_of(pid: int, layout: Layout) -> str:
+    """The instance that a process is of, under supervisord or in a unit of systemd."""
+    return leftovers.owner_instance(pid, layout) or _in_unit(procfs.environ(pid).get("CAELUM_ENV_FILE", ""), layout)
+
+
+def _in_unit(env_file: str, layout: Layout) -> str:
+    path = Path(env_file)
+    return path.stem if layout.prefix == Path("/") and path.parent == layout.config and path.suffix == ".env" else ""
+
+
+def _socket(instance: Instance, pid: int | None, layout: Layout) -> str:
+    """The instance for which systemd itself keeps a port: a socket unit names the port, its service the instance."""
+    if pid != 1 or layout.prefix != Path("/"):
+        return ""
+    for unit in sorted(UNITS.glob("*.socket")):
+        listens = re.findall(r"^ListenStream=(\S+)$", unit.read_text(), re.MULTILINE)
+        service = unit.with_suffix(".service")
+        if any(place.rpartition(":")[2] == str(instance.port) for place in listens) and service.is_file():
+            named = re.search(r"CAELUM_ENV_FILE=([^\s\"]+)", service.read_text())
+            return _in_unit(named[1], layout) if named else ""
+    return ""
 
 
 def _service(layout: Layout, name: str) -> str | None:

@@ -6,7 +6,7 @@ import shutil
 import time
 import zipfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import versions
@@ -15,13 +15,12 @@ from ..commands import clean_env, reason, run
 from ..errors import Refused
 from ..progress import Progress
 from ..slots import service_root
-from . import bytecode, manifest, signing, target
+from . import bytecode, manifest, target
 from .manifest import Manifest
-from .store import Store
+from .offer import Key, Offer, Seen
 from .target import Target
 
 _SPARE_BYTES = 64 << 20
-_COMPILED = 1.25  # bytecode adds about a quarter to what the wheels unpack to
 
 
 @dataclass(frozen=True)
@@ -52,31 +51,15 @@ class Host:
 
 
 @dataclass(frozen=True)
-class Offer:
-    """Where releases come from: a store, the key that vouches for it (PEM or path), and whether one may be replaced.
-
-    `may_be_built` says that a release which the store lacks will be built before the plan is applied.
-    """
-
-    store: Store
-    public_key: str
-    rebuild: bool = False
-    may_be_built: bool = False
-
-    def awaited(self, service: str, version: str) -> bool:
-        """Whether the release is still to be built."""
-        return self.may_be_built and self.store.manifest_bytes(service, version) is None
-
-
-@dataclass(frozen=True)
 class Install:
-    """Install one verified release from the folder `source` of the store."""
+    """Install one verified release from the folder `source`: the store's, or the copy that is made first."""
 
     manifest: Manifest
     data: bytes
     source: Path
     host: Host
     progress: Progress
+    offer: Offer
 
     def __str__(self) -> str:
         """As messages name it."""
@@ -85,22 +68,37 @@ class Install:
     def apply(self) -> None:
         """Build the release up under another name, make it durable and read-only, rename it."""
         began = time.monotonic()
+        make_dirs(self.host.cache)
+        with locked(self.host.cache / ".lock"):
+            if self.offer.seconds:
+                self._install_copy()
+            else:
+                self._install()
+        self.progress.say(f"{self}: installed in {time.monotonic() - began:.1f} s")
+
+    def _install_copy(self) -> None:
+        incoming = self.host.cache / "incoming"
+        try:
+            self.offer.fetch(self.manifest, incoming)
+            replace(self, source=incoming)._install()
+        finally:
+            if incoming.exists():
+                remove_tree(incoming)
+
+    def _install(self) -> None:
         final = self.host.release(self.manifest.service, self.manifest.version)
         partial = final.with_name(f"{final.name}.partial")
         make_dirs(final.parent)
-        make_dirs(self.host.cache)
-        with locked(self.host.cache / ".lock"):
+        if partial.exists():
+            remove_tree(partial)
+        try:
+            self._fill(partial)
+            make_read_only(partial)
+            publish_dir(partial, final)
+        except BaseException:
             if partial.exists():
                 remove_tree(partial)
-            try:
-                self._fill(partial)
-                make_read_only(partial)
-                publish_dir(partial, final)
-            except BaseException:
-                if partial.exists():
-                    remove_tree(partial)
-                raise
-        self.progress.say(f"{self}: installed in {time.monotonic() - began:.1f} s")
+            raise
 
     def _fill(self, partial: Path) -> None:
         uv = self.host.uv or _bundled_uv(self)
@@ -138,41 +136,72 @@ class Install:
             )
 
 
-def plan_installs(wanted: Sequence[tuple[str, str]], offer: Offer, host: Host, progress: Progress) -> list[Install]:
+@dataclass(frozen=True)
+class Plan:
+    """What to install, and what cannot be yet: releases that are still to be built or published."""
+
+    installs: list[Install]
+    awaited: list[Key]
+
+
+def plan_installs(wanted: Sequence[Key], offer: Offer, host: Host, progress: Progress, rehearsal: bool = False) -> Plan:
     """What has to be installed so that each (service, version) is there; those that are stay untouched.
 
-    A release that is installed needs no store, and one that is awaited is in no plan. Refused, before anything
-    changes, when one is unknown, unsigned, corrupted, for another kind of host, too big, or installed with other
-    content.
+    A release that is installed needs no store, and where its manifest is the expected one the store is not looked at.
+    Refused, before anything changes, when one is unknown, unsigned, corrupted, for another kind of host, too big, or
+    installed with other content.
     """
-    found: list[Install] = []
-    for service, version in wanted:
+    for _, version in wanted:
         versions.parse(version)
-        installed = _read(host.release(service, version) / manifest.NAME)
-        stored = offer.store.manifest_bytes(service, version)
-        if (installed is not None and stored in {None, installed}) or offer.awaited(service, version):
+    installed = {key: _read(host.release(*key) / manifest.NAME) for key in wanted}
+    open_ = [key for key in wanted if not _is_expected(installed[key], offer.expected.get(key))]
+    seen = offer.look(open_, installed, rehearsal)
+    found, awaited, needed = [], [], 0
+    for key in open_:
+        one, have = seen[key], installed[key]
+        if have is not None and (one.data == have or (one.data is None and key not in offer.expected)):
             continue
-        made = offer.store.verified(service, version, signing.public_pem(offer.public_key))
-        if installed is not None and not offer.rebuild:
+        if have is not None and not offer.rebuild:
             raise Refused(
-                f"release {version} of {service} is installed under {host.prefix} with other content than the store's; "
+                f"release {key[1]} of {key[0]} is installed under {host.prefix} with other content than the store's; "
                 "raise the version, or in local pass -e rebuild=true"
             )
-        target.check(service, made.target, host.target)
-        found.append(Install(made, stored or b"", offer.store.folder(service, version), host, progress))
-    _check_space(found, host)
-    return found
+        if one.data is None or not _is_expected(one.data, offer.expected.get(key, manifest.sha256(one.data))):
+            _await(key, one, offer)
+            awaited.append(key)
+            continue
+        made = manifest.from_bytes(one.data, str(offer.store.folder(*key) / manifest.NAME))
+        target.check(key[0], made.target, host.target)
+        found.append(Install(made, one.data, offer.store.folder(*key), host, progress, offer))
+        needed += one.needed
+    _check_space(found, needed, host)
+    return Plan(found, awaited)
+
+
+def _is_expected(data: bytes | None, expected: str | None) -> bool:
+    return data is not None and expected is not None and manifest.sha256(data) == expected
+
+
+def _await(key: Key, seen: Seen, offer: Offer) -> None:
+    """Refused unless the release that the store lacks, or has otherwise, is going to be put there."""
+    if seen.data is not None and not offer.rebuild:
+        raise Refused(
+            f"release {key[1]} of {key[0]} is in {offer.store.path} with other content than was built now; "
+            "raise the version, or where it was never used remove it there"
+        )
+    if not (offer.may_be_built or offer.may_lack):
+        raise Refused(seen.unknown or f"release {key[1]} of {key[0]} in {offer.store.path} is not the one built now")
 
 
 def _read(path: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
 
 
-def _check_space(installs: Sequence[Install], host: Host) -> None:
+def _check_space(installs: Sequence[Install], needed: int, host: Host) -> None:
     if installs:
         folder = next(path for path in (host.prefix, *host.prefix.parents) if path.exists())
-        needed = sum(_unpacked_bytes(install) for install in installs) + _SPARE_BYTES
-        refuse_without_space(", ".join(map(str, installs)), host.prefix, needed, shutil.disk_usage(folder).free)
+        free = shutil.disk_usage(folder).free
+        refuse_without_space(", ".join(map(str, installs)), host.prefix, needed + _SPARE_BYTES, free)
 
 
 def refuse_without_space(what: str, where: Path, needed: int, free: int) -> None:
@@ -182,15 +211,6 @@ def refuse_without_space(what: str, where: Path, needed: int, free: int) -> None
             f"no space to install {what} under {where}: needs {needed >> 20} MB, {free >> 20} MB are free; "
             "free some, or set caelum_prefix elsewhere"
         )
-
-
-def _unpacked_bytes(install: Install) -> int:
-    total = 0
-    for name in install.manifest.files:
-        if name.endswith(".whl"):
-            with zipfile.ZipFile(install.source / name) as wheel:
-                total += sum(entry.file_size for entry in wheel.infolist())
-    return int(total * _COMPILED)
 
 
 def _bundled_uv(install: Install) -> Path:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..errors import Refused
+from .guard import Beat, unwatched
 from .target import Target
 
 FORMAT = 1
 NAME = "manifest.json"
 SIGNATURE = "manifest.json.sig"
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -83,14 +86,32 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def sha256_file(path: Path) -> str:
-    """Hexadecimal sha256 of a file's bytes; OSError as the file system does."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def sha256_file(path: Path, beat: Beat = unwatched) -> str:
+    """Hexadecimal sha256 of a file's bytes, `beat` after each piece; OSError as the file system does."""
+    hasher = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK):
+            hasher.update(chunk)
+            beat()
+    return hasher.hexdigest()
 
 
-def sha256_files(paths: Iterable[Path]) -> dict[Path, str]:
+def sha256_files(paths: Iterable[Path], beat: Beat = unwatched) -> dict[Path, str]:
     """sha256 of many files, hashed side by side (hashlib releases the interpreter lock)."""
     ordered = list(paths)
     with ThreadPoolExecutor(max_workers=4) as pool:
-        return dict(zip(ordered, pool.map(sha256_file, ordered), strict=True))
+        return dict(zip(ordered, pool.map(lambda path: sha256_file(path, beat), ordered), strict=True))
+
+
+def sha256_copy(source: Path, target: Path, beat: Beat = unwatched) -> str:
+    """Copy a file's bytes to `target`, 0644 and durable; their hexadecimal sha256."""
+    hasher = hashlib.sha256()
+    with source.open("rb") as read, target.open("wb") as written:
+        os.fchmod(written.fileno(), 0o644)
+        while chunk := read.read(_CHUNK):
+            hasher.update(chunk)
+            written.write(chunk)
+            beat()
+        written.flush()
+        os.fsync(written.fileno())
+    return hasher.hexdigest()

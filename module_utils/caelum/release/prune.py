@@ -53,9 +53,8 @@ def plan_prune(store: Store | None, prefix: Path | None, keep: Keep, only: Colle
     found: list[Removal] = []
     for service in sorted(known & set(only) if only else known):
         root = opt / service if opt else None
-        slots = slots_of(root) if root else {}
-        kept = {name.removeprefix(f"{service}/") for name in keep.protect} | set(slots.values())
-        kept |= _returned_to(prefix, service, keep.newest) if prefix else set()
+        kept = {name.removeprefix(f"{service}/") for name in keep.protect}
+        kept |= used(prefix, service, keep.newest) if prefix else set()
         if root is not None:
             installed = complete_releases(root / "releases")
             found += [Removal(root / "releases" / version) for version in superfluous(installed, keep.newest, kept)]
@@ -64,6 +63,11 @@ def plan_prune(store: Store | None, prefix: Path | None, keep: Keep, only: Colle
             old = superfluous(store.versions(service), keep.newest, kept)
             found += [Removal(store.folder(service, version)) for version in old]
     return found
+
+
+def used(prefix: Path, service: str, depth: int) -> set[str]:
+    """Versions of a service that a host needs: those of its slots, and those that it may be rolled back to."""
+    return set(slots_of(prefix / "opt/caelum" / service).values()) | _returned_to(prefix, service, depth)
 
 
 def _returned_to(prefix: Path, service: str, depth: int) -> set[str]:

@@ -52,6 +52,8 @@ def public_pem(text_or_path: str) -> bytes:
     """The PEM text of a public key, given as such or as a path; Refused when the file is missing."""
     if text_or_path.lstrip().startswith("-----BEGIN"):
         return text_or_path.strip().encode() + b"\n"
+    if not text_or_path:
+        raise Refused("no public key was given; build a release first: that makes the key")
     path = Path(text_or_path)
     if not path.is_file():
         raise Refused(f"public key {path} is missing; copy the signing key's .pub there")

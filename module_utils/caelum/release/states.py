@@ -1,4 +1,4 @@
-"""The five states of module caelum_release: parameters in, result out; each observes, plans and applies."""
+"""The states of module caelum_release: parameters in, result out; each observes, plans and applies."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from .. import versions
 from ..errors import Refused
 from ..progress import Progress
 from ..slots import complete_releases, service_root, slots_of
-from . import locks, manifest, signing, target
+from . import locks, manifest, publish, signing, target, trust
 from .assemble import Workshop, assemble
 from .build import AUTO, Request, Rules, Survey, Wanted, survey
-from .installed import Host, Install, Offer, plan_installs
+from .guard import Beat, guarded
+from .installed import Host, Install, plan_installs
 from .manifest import Manifest
+from .offer import Offer
 from .pool import Pool
-from .prune import Keep, plan_prune
+from .prune import Keep, plan_prune, used
 from .sources import Checkout
 from .store import Store
 from .verified import Verifier
@@ -51,35 +53,68 @@ def built(params: Params, check_mode: bool) -> dict[str, Any]:
 
 
 def installed(params: Params, check_mode: bool) -> dict[str, Any]:
-    """Install on the host what it lacks; check mode may tell of releases that are still to be built."""
-    wanted = [(entry["name"], entry["version"]) for entry in _services(params)]
+    """Install on the host what it lacks; tells of releases that are still to be built or published."""
+    services = _services(params)
+    wanted = [(entry["name"], entry["version"]) for entry in services]
     python, base = target.ask(Path(params["python"] or sys.executable))
     host = Host(Path(params["prefix"]), base, python, _uv(params["uv"]))
-    may_be_built = check_mode and params["may_be_built"]
-    offer = Offer(Store(Path(params["store"])), params["public_key"], params["rebuild"], may_be_built)
-    installs = plan_installs(wanted, offer, host, _progress(params))
-    pending = {(one.manifest.service, one.manifest.version): one for one in installs}
+    offer = Offer(
+        Store(Path(params["store"])),
+        params["public_key"],
+        params["rebuild"],
+        may_be_built=check_mode and params["may_be_built"],
+        may_lack=params["may_lack"],
+        expected={(one["name"], one["version"]): one["manifest"] for one in services if one["manifest"]},
+        seconds=params["timeout"],
+    )
+    key = trust.plan_key(host.prefix, params["public_key"], params["replace_key"])
+    plan = plan_installs(wanted, offer, host, _progress(params), check_mode)
+    pending = {(one.manifest.service, one.manifest.version): one for one in plan.installs}
     if not check_mode:
-        for install in installs:
+        key.apply()
+        for install in plan.installs:
             install.apply()
-    awaited = [key for key in wanted if not host.has(*key) and offer.awaited(*key)]
-    unchanged = [key for key in wanted if key not in pending and key not in awaited]
+    unchanged = [key for key in wanted if key not in pending and key not in plan.awaited]
     return {
-        "changed": bool(installs or awaited),
+        "changed": bool(key or plan.installs or (check_mode and plan.awaited)),
+        "lacking": [{"name": service, "version": version} for service, version in plan.awaited],
         "releases": [
-            _awaited_entry(key) if key in awaited else _installed_entry(host, key, pending.get(key)) for key in wanted
+            _awaited_entry(key) if key in plan.awaited else _installed_entry(host, key, pending.get(key))
+            for key in wanted
         ],
         "diff": {
             "before": "".join(f"{service} {version}\n" for service, version in unchanged),
             "after": "".join(
-                f"{key[0]} {key[1]}{' (after it is built)' if key in awaited else ''}\n" for key in wanted
-            ),
+                f"{key[0]} {key[1]}{' (after it is built)' if key in plan.awaited else ''}\n" for key in wanted
+            )
+            + str(key),
         },
-        "warnings": [
-            f"release {version} of {service} is not in the store {offer.store.path} yet; would install it after it is "
-            "built, provided that it can be"
-            for service, version in awaited
-        ],
+        "warnings": _awaited_warnings(plan.awaited, offer) if check_mode else [],
+    }
+
+
+def _awaited_warnings(awaited: Iterable[tuple[str, str]], offer: Offer) -> list[str]:
+    return [
+        f"release {version} of {service} is not in the store {offer.store.path} yet; would install it after it is "
+        "built, provided that it can be"
+        for service, version in awaited
+    ]
+
+
+def published(params: Params, check_mode: bool) -> dict[str, Any]:
+    """Put into the store of a share what it lacks of the releases that were built elsewhere."""
+    releases = [(one["name"], str(versions.parse(one["version"])), one["manifest"]) for one in _services(params)]
+    origin = Store(Path(params["origin"])) if params["origin"] else None
+    store = Store(Path(params["store"]))
+    terms = publish.Terms(signing.public_pem(params["public_key"]), check_mode, params["rebuild"])
+
+    def work(beat: Beat) -> dict[str, list[str]]:
+        return publish.publish(releases, origin, store, terms, beat)
+
+    done: dict[str, list[str]] = guarded(work, params["timeout"], store.path)
+    return done | {
+        "changed": bool(done["published"] or (check_mode and done["lacking"])),
+        "diff": {"before": "", "after": "".join(f"{name}\n" for name in [*done["published"], *done["lacking"]])},
     }
 
 
@@ -114,14 +149,26 @@ def pruned(params: Params, check_mode: bool) -> dict[str, Any]:
     prefix = Path(params["prefix"]) if params["prefix"] else None
     named = [(entry["name"], str(versions.parse(entry["version"]))) for entry in _services(params)]
     keep = Keep(params["keep"], [*params["protect"], *(f"{service}/{version}" for service, version in named)])
-    removals = plan_prune(store, prefix, keep, {service for service, _ in named})
-    if not check_mode:
+
+    def work(beat: Beat) -> list[str]:
+        removals = plan_prune(store, prefix, keep, {service for service, _ in named})
         for removal in removals:
-            removal.apply()
-    paths = [str(removal.path) for removal in removals]
+            beat()
+            if not check_mode:
+                removal.apply()
+        return [str(removal.path) for removal in removals]
+
+    paths: list[str] = guarded(work, params["timeout"] if store else 0, store.path if store else Path())
     return {
         "changed": bool(paths),
         "removed": paths,
+        "used": sorted(
+            f"{service}/{version}"
+            for service in {name for name, _ in named}
+            for version in used(prefix, service, keep.newest)
+        )
+        if prefix
+        else [],
         "diff": {"before": "".join(f"{path}\n" for path in paths), "after": ""},
     }
 
@@ -156,6 +203,7 @@ STATES: Mapping[str, Callable[[Params, bool], dict[str, Any]]] = {
     "installed": installed,
     "listed": listed,
     "pruned": pruned,
+    "published": published,
     "verified": verified,
 }
 

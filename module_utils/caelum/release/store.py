@@ -11,6 +11,7 @@ from ..errors import Refused
 from ..progress import Progress
 from ..versions import newest_first
 from . import manifest, signing
+from .guard import Beat, unwatched
 from .manifest import Manifest
 
 
@@ -52,24 +53,10 @@ class Store:
         Refused, naming the file, when it is not here, unsigned, signed by another key, or changed since.
         """
         folder = self.folder(service, version)
-        data = self.manifest_bytes(service, version)
-        if data is None:
+        if self.manifest_bytes(service, version) is None:
             raise Refused(self.unknown(service, version))
-        signature = folder / manifest.SIGNATURE
-        if not signature.is_file():
-            raise Refused(f"release {version} of {service} is unsigned: {signature} is missing; build it again")
-        if not signing.verify(public, data, signature.read_bytes()):
-            raise Refused(
-                f"release {version} of {service} is corrupted or signed by another key: {manifest.SIGNATURE} does not "
-                f"fit {folder / manifest.NAME}; check the public key, or build the release again"
-            )
-        found = manifest.from_bytes(data, str(folder / manifest.NAME))
-        if (found.service, found.version) != (service, version):
-            raise Refused(
-                f"{folder} holds release {found.version} of {found.service}, not {version} of {service}; "
-                "someone moved it: build the release again"
-            )
-        _check_files(folder, found)
+        found = vouched(folder, service, version, public)
+        check_files(folder, found)
         return found
 
     def unknown(self, service: str, version: str) -> str:
@@ -90,16 +77,45 @@ class Store:
             yield
 
 
-def _check_files(folder: Path, found: Manifest) -> None:
+def vouched(folder: Path, service: str, version: str, public: bytes) -> Manifest:
+    """The manifest in `folder`, signed by the private half of `public` and of that release; its files are not read.
+
+    Refused, naming the file, otherwise.
+    """
+    data = (folder / manifest.NAME).read_bytes()
+    signature = folder / manifest.SIGNATURE
+    if not signature.is_file():
+        raise Refused(f"release {version} of {service} is unsigned: {signature} is missing; build it again")
+    if not signing.verify(public, data, signature.read_bytes()):
+        raise Refused(
+            f"release {version} of {service} is corrupted or signed by another key: {manifest.SIGNATURE} does not "
+            f"fit {folder / manifest.NAME}; check the public key, or build the release again"
+        )
+    found = manifest.from_bytes(data, str(folder / manifest.NAME))
+    if (found.service, found.version) != (service, version):
+        raise Refused(
+            f"{folder} holds release {found.version} of {found.service}, not {version} of {service}; "
+            "someone moved it: build the release again"
+        )
+    return found
+
+
+def check_files(folder: Path, found: Manifest, beat: Beat = unwatched) -> None:
+    """Refused when a file of the release in `folder` is missing or has other bytes than its manifest says."""
     paths = {folder / name: digest for name, digest in found.files.items()}
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise Refused(
             f"release {found.version} of {found.service} is corrupted: {missing[0]} is missing; build it again"
         )
-    for path, digest in manifest.sha256_files(paths).items():
-        if digest != paths[path]:
-            raise Refused(
-                f"release {found.version} of {found.service} is corrupted: {path} has another sha256 than its "
-                "manifest says; build it again"
-            )
+    for path, digest in manifest.sha256_files(paths, beat).items():
+        check_digest(path, digest, paths[path], found)
+
+
+def check_digest(path: Path, digest: str, expected: str, found: Manifest) -> None:
+    """Refused when the sha256 of a file of the release `found` is not the expected one."""
+    if digest != expected:
+        raise Refused(
+            f"release {found.version} of {found.service} is corrupted: {path} has another sha256 than its "
+            "manifest says; build it again"
+        )

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from caelum_common import checkpoint
 from caelum_common.checkpoint import INPUT, OUTPUT, BadCheckpoint, Manifest
+from caelum_common.inference import onnxruntime
 from caelum_common.windows import CHANNELS, TOKENS
 
 Floats = NDArray[np.float32]

@@ -29,16 +29,25 @@ class Parser(argparse.ArgumentParser):
 
 def run(train: Callable[[Order, Reporter], dict[str, Any]], arguments: Sequence[str]) -> int:
     """Trains what the arguments ask for and prints the result; returns the exit code, after one line if not 0."""
-    signal.signal(signal.SIGTERM, _stop)
-    try:
+
+    def work() -> None:
         options = _parser().parse_args(arguments)
         settings = FinvecSettings()
         job = jobs.resolve(options.job)
         order, remark = _order(options, settings, job)
-        folder = options.status_dir or settings.status_folder
-        with Reporter(job.name, options.progress, folder) as reporter:
+        with Reporter(job.name, options.progress, status(options.status_dir, settings)) as reporter:
             reporter.say(remark)
             result = train(order, reporter)
+        print(json.dumps(result))
+
+    return guarded(work)
+
+
+def guarded(work: Callable[[], None]) -> int:
+    """Does the work; the exit code, after one line where it isn't 0. SIGTERM leaves through every `finally`."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        work()
     except Refusal as error:
         return _fail(error, error.code)
     except UnknownJob as error:
@@ -49,8 +58,13 @@ def run(train: Callable[[Order, Reporter], dict[str, Any]], arguments: Sequence[
         return _fail(f"{error.filename or 'a file'}: {error.strerror}; make room or choose another --out", Refusal.code)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
-    print(json.dumps(result))
     return 0
+
+
+def status(folder: Path | None, settings: FinvecSettings) -> Path | None:
+    """The file in which PIM finds this host's progress; None without a share or a folder."""
+    folder = folder or settings.status_folder
+    return folder / f"{settings.host}.json" if folder else None
 
 
 def _fail(error: Exception | str, code: int) -> int:
@@ -73,7 +87,7 @@ def _parser() -> Parser:
     parser.add_argument("--senvec", help="SenVec's URL; default: SENVEC_API_URL")
     parser.add_argument("--resume", action="store_true", help="go on from the saved state of an unfinished training")
     parser.add_argument("--progress", type=Path, help="file that progress lines are appended to")
-    parser.add_argument("--status-dir", type=Path, help="folder for <hostname>.json; default: the share's")
+    parser.add_argument("--status-dir", type=Path, help="folder for <host>.json; default: the share's")
     return parser
 
 
@@ -84,21 +98,21 @@ def _order(options: argparse.Namespace, settings: FinvecSettings, job: Job) -> t
     if not checkpoint.VERSION.fullmatch(version):
         raise Usage(f"version {version!r} is not of the form v1.2.3")
     check_free(checkpoint.paths(out, job.name, version))
-    preset, why = _preset(options.preset)
+    chosen, why = preset(options.preset)
     order = Order(
         job=job,
-        preset=preset,
+        preset=chosen,
         out=out,
         version=version,
         data=settings.caelum_data,
         senvec=settings.senvec_api_url if options.senvec is None else options.senvec,
         bootstrap=options.bootstrap,
-        resume=options.resume,
+        resume="must" if options.resume else "no",
     )
-    return order, f"training {version} with preset {preset.name} ({why}) into {out}"
+    return order, f"training {version} with preset {chosen.name} ({why}) into {out}"
 
 
-def _preset(name: str | None) -> tuple[Preset, str]:
+def preset(name: str | None) -> tuple[Preset, str]:
     """The preset asked for, or the one that fits this machine, and why."""
     if name:
         return PRESETS[name], "as asked"

@@ -25,6 +25,18 @@ class NoData(Refusal):
     code = 78
 
 
+class Busy(Refusal):
+    """This host can't train now and another may: exit code EX_TEMPFAIL."""
+
+    code = 75
+
+
+class ClaimLost(Refusal):
+    """Another host took the job over, since this one was not heard of for too long."""
+
+    code = 75
+
+
 class OtherSchema(Refusal):
     """SenVec speaks another sentiment schema than this release."""
 

@@ -1,5 +1,6 @@
 """Writing a trained model: weights, the ONNX graph that FinColl serves, and the manifest that vouches for both."""
 
+import errno
 import io
 import logging
 import os
@@ -11,21 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import nn
 
 from caelum_common import checkpoint
 from caelum_common.checkpoint import BadCheckpoint, File, Files, Manifest, Paths
+from caelum_common.inference import onnxruntime
 from caelum_common.jobs import Job, resolve
 from caelum_common.windows import Floats
-from finvec.errors import ExportFailed
+from finvec.errors import ExportFailed, VersionTaken
 from finvec.files import sync_folder, write_atomic
 from finvec.model import Transformer
 from finvec.presets import Shape
 from finvec.ridge import Ridge
-from finvec.versions import check_free
+from finvec.versions import check_free, staging
 
+# File systems without hard links; the check just before must do there.
+NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 TOLERANCE = 1e-4  # largest difference between torch and onnxruntime, in log return
 
 
@@ -37,7 +40,7 @@ def write(model: nn.Module, manifest: dict[str, Any], folder: Path, samples: Flo
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = checkpoint.paths(folder, manifest["job"], manifest["version"])
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as name:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=staging(manifest["job"], manifest["version"])) as name:
         staged = checkpoint.paths(Path(name), manifest["job"], manifest["version"])
         _write_onnx(model, staged.onnx, samples)
         check_parity(model, staged.onnx, samples)
@@ -45,11 +48,23 @@ def write(model: nn.Module, manifest: dict[str, Any], folder: Path, samples: Flo
         files = Files(pt=_listed(staged.pt), onnx=_listed(staged.onnx))
         complete = Manifest.model_validate({**manifest, "files": files})
         check_free(paths)
-        staged.pt.replace(paths.pt)
-        staged.onnx.replace(paths.onnx)
+        _publish(staged.pt, paths.pt)
+        _publish(staged.onnx, paths.onnx)
     sync_folder(folder)
     write_atomic(paths.manifest, complete.model_dump_json(indent=2).encode() + b"\n")
     return paths, complete
+
+
+def _publish(staged: Path, final: Path) -> None:
+    """Gives a file its final name, which must be free until this very moment. Raises VersionTaken."""
+    try:
+        os.link(staged, final)
+    except FileExistsError:
+        raise VersionTaken(f"{final} came meanwhile and a version never changes; train again") from None
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        staged.replace(final)
 
 
 def _listed(path: Path) -> File:
@@ -94,7 +109,9 @@ def _write_onnx(model: nn.Module, path: Path, samples: Floats) -> None:
 def check_parity(model: nn.Module, onnx: Path, samples: Floats) -> None:
     """Raises ExportFailed unless onnxruntime answers as torch does, for one window and for all of `samples`."""
     model.eval()
-    session = onnxruntime.InferenceSession(str(onnx), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # more would pin themselves to processors, which a sandbox forbids
+    session = onnxruntime.InferenceSession(str(onnx), options, providers=["CPUExecutionProvider"])
     for tokens in (samples[:1], samples):
         with torch.no_grad():
             expected = model(torch.from_numpy(tokens)).numpy()

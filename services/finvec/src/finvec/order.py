@@ -2,14 +2,20 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from caelum_common.jobs import Job
 from finvec.presets import Preset
 
+Resume = Literal["no", "may", "must"]
+
 
 @dataclass(frozen=True)
 class Order:
-    """One training: `out` receives the checkpoint, `senvec` is SenVec's URL or empty, `data` names the market."""
+    """One training: `out` receives the checkpoint, `senvec` is SenVec's URL or empty, `data` names the market.
+
+    `resume`: go on from the state of an unfinished training if it `may` be, or `must` be there.
+    """
 
     job: Job
     preset: Preset
@@ -18,4 +24,4 @@ class Order:
     data: str = "sample"
     senvec: str = ""
     bootstrap: bool = False
-    resume: bool = False
+    resume: Resume = "no"

@@ -1,9 +1,6 @@
 """How far a training is: a bar on a terminal, plain lines elsewhere, a file for who follows it, a status for PIM."""
 
 import json
-import shutil
-import socket
-import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -14,6 +11,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from finvec import gpu
 from finvec.files import write_atomic
 
 EVERY = 2.0  # seconds between plain lines, and between statuses
@@ -25,11 +23,12 @@ class Reporter:
     All lines go to standard error: standard output holds the result alone.
     """
 
-    def __init__(self, job: str, log: Path | None = None, status_folder: Path | None = None) -> None:
+    def __init__(self, job: str, log: Path | None = None, status: Path | None = None) -> None:
         self.job = job
+        self.device = ""
         self.seconds: dict[str, float] = {}
         self._log = log
-        self._status = status_folder / f"{socket.gethostname()}.json" if status_folder else None
+        self._status = status
         self._began = self._phase_began = time.monotonic()
         self._said = -EVERY
         self._phase, self._from, self._upto, self._at = "start", 0.0, 0.0, 0.0
@@ -100,7 +99,8 @@ class Reporter:
             "current_job": self.job if training else None,
             "progress": round(self._at, 3),
             "eta": (now + timedelta(seconds=left)).isoformat() if training and left is not None else None,
-            "gpu_usage": gpu_usage(),
+            "device": self.device or None,
+            "gpu_usage": gpu.usage(),
             "updated_at": now.isoformat(),
         }
         write_atomic(self._status, json.dumps(document).encode() + b"\n")
@@ -109,17 +109,3 @@ class Reporter:
 def _bar() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     return Progress(*columns, console=Console(stderr=True))
-
-
-def gpu_usage() -> str:
-    """The busiest GPU's use as "NN%", "idle" when there is none to speak of, "none" without a GPU."""
-    tool = shutil.which("nvidia-smi")
-    if not tool:
-        return "none"
-    asked = [tool, "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
-    try:
-        answer = subprocess.run(asked, capture_output=True, text=True, timeout=5, check=True).stdout  # noqa: S603
-        busiest = max(int(line) for line in answer.split())
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return "none"
-    return f"{busiest}%" if busiest else "idle"

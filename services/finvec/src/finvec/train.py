@@ -17,8 +17,8 @@ from caelum_common.market import Bar, SampleMarket, market
 from caelum_common.windows import BAR_CHANNELS, CHANNELS, bar_features
 from finvec import cli, protocol, sentiment
 from finvec.data import Panel, build
-from finvec.errors import NoData
-from finvec.order import Order
+from finvec.errors import CannotResume, NoData
+from finvec.order import Order, Resume
 from finvec.presets import Preset
 from finvec.progress import Reporter
 from finvec.sentiment import Sentiment
@@ -26,6 +26,7 @@ from finvec.sentiment import Sentiment
 if TYPE_CHECKING:  # torch takes seconds to load: not before the data are there
     from finvec.candidates import Candidate
     from finvec.fit import Task
+    from finvec.state import StateFile
 
 PARITY_SAMPLES = 16
 
@@ -50,9 +51,11 @@ def train(order: Order, reporter: Reporter) -> dict[str, Any]:
 
     tasks = make_tasks(order, panel)
     newest = tasks[-1]
+    reporter.device = device_name(newest)
+    reporter.say(f"training on {reporter.device}")
     same = json.dumps([panel.fingerprint(), repr(order.preset), order.job.name, release.current().version])
     state = StateFile(order.out / f".{order.job.name}-{order.preset.name}.state.pt", fingerprint=same)
-    unfinished = state.load() if order.resume else None
+    unfinished = take_up(state, order.resume, reporter)
 
     reporter.phase("fitting the ridge", upto=0.3)
     ridge = candidates.fit_ridge(newest, order.preset.seeds[0])
@@ -70,6 +73,7 @@ def train(order: Order, reporter: Reporter) -> dict[str, Any]:
         "baselines": {name: figure.document() for name, figure in baselines.items()} | {other.kind: other.metrics()},
         "trials": best.trials + other.trials,
     }
+    manifest["metrics"]["device"] = reporter.device
     samples = newest.windows.at(newest.test[-PARITY_SAMPLES:])[0].cpu().numpy()
     paths, written = export.write(best.model, manifest, order.out, samples)
     state.remove()
@@ -119,6 +123,28 @@ def make_tasks(order: Order, panel: Panel) -> "list[Task]":
         protocol.check_disjoint(panel, validate, test)
         tasks.append(Task(order.job, order.preset, panel, windows, train, validate, test))
     return tasks
+
+
+def device_name(task: "Task") -> str:
+    """What the tensors are on, in words."""
+    import torch
+
+    device = task.windows.device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
+
+
+def take_up(state: "StateFile", resume: Resume, reporter: Reporter) -> dict[str, Any] | None:
+    """The state of an unfinished training, None to begin anew. Raises CannotResume where it `must` be there."""
+    if resume == "no":
+        return None
+    try:
+        found = state.load()
+    except CannotResume:
+        if resume == "must":
+            raise
+        return None
+    reporter.say(f"goes on from the state of an unfinished training, {state.path}")
+    return found
 
 
 def describe(order: Order, panel: Panel, source: SampleMarket, known: Sentiment, best: "Candidate") -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +18,37 @@ class NoDatabase(Exception):
 
 @dataclass(frozen=True)
 class Address:
-    """Where the database is and as whom to enter it."""
+    """Where the database is and as whom to enter it.
+
+    `sslmode` is libpq's, `ca` holds certificates as PEM of which one must have signed the server's.
+    """
 
     host: str
     port: int
     database: str
     user: str
     password: str = field(repr=False)
+    sslmode: str = "prefer"
+    ca: str = field(default="", repr=False)
 
     def __str__(self) -> str:
         return f"database {self.database} at {self.host}:{self.port}"
 
     def options(self, application: str) -> dict[str, Any]:
-        """libpq's parameters: no more than 2 s for a connection, and a lost peer noticed within 5 s."""
+        """libpq's parameters: no more than 2 s for a connection, and a lost peer noticed within 5 s.
+
+        A server that asks for the password in a weaker way than SCRAM does not get it.
+        """
+        trusted = {"sslrootcert": _in_memory(self.ca)} if self.ca else {}
         return {
             "host": self.host,
             "port": self.port,
             "dbname": self.database,
             "user": self.user,
             "password": self.password,
+            "sslmode": self.sslmode,
+            "require_auth": "scram-sha-256",
+            **trusted,
             "application_name": application,
             "connect_timeout": 2,
             "tcp_user_timeout": 5000,
@@ -47,6 +60,14 @@ class Address:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         told = next((line for line in lines if "refused" in line or "FATAL" in line), lines[0])
         return f"{self}: {told}"
+
+
+@cache
+def _in_memory(text: str) -> str:
+    """A path that holds `text` as long as this process lives, and no file: libpq takes certificates by path alone."""
+    descriptor = os.memfd_create("pim-database-ca")
+    os.write(descriptor, text.encode())
+    return f"/proc/self/fd/{descriptor}"
 
 
 def address(environ: Mapping[str, str] = os.environ) -> Address:
@@ -77,7 +98,11 @@ def _from_url(url: str) -> Address:
             str(found["dbname"]),
             str(found["user"]),
             str(found.get("password") or ""),
+            str(found.get("sslmode") or "prefer"),
+            Path(str(found["sslrootcert"])).read_text() if found.get("sslrootcert") else "",
         )
+    except OSError as error:
+        raise NoDatabase(f"DATABASE_URL names a sslrootcert that cannot be read ({error.strerror})") from None
     except KeyError as error:
         raise NoDatabase(f"DATABASE_URL names no {error.args[0]}; write {form}") from None
     except (ValueError, psycopg.ProgrammingError):
@@ -91,7 +116,8 @@ def _from_file(file: Path) -> Address:
         missing = [key for key in KEYS if key not in found]
         if missing:
             raise NoDatabase(f"{file} lacks {', '.join(missing)}; it needs {', '.join(KEYS)}")
-        return Address(found["host"], int(found["port"]), found["database"], found["user"], found["password"])
+        tls = {key: str(found[key]) for key in ("sslmode", "ca") if found.get(key)}
+        return Address(found["host"], int(found["port"]), found["database"], found["user"], found["password"], **tls)
     except OSError as error:
         raise NoDatabase(f"{file} cannot be read ({error.strerror}); its reader must own it, mode 0600") from None
     except (TypeError, ValueError):

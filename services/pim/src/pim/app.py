@@ -14,20 +14,24 @@ from pim.dashboard.board import Board
 from pim.database import Database, DatabaseGone
 from pim.pulse import Pulse
 from pim.settings import PimSettings
+from pim.training import TrainingReader
 
 
 def build(settings: PimSettings, db: Database) -> FastAPI:
     """API, dashboard, and the routes that every service has."""
     http = probes.client()
     pulse = Pulse(db)
-    observed = live.observer(settings, http)
+    reports = TrainingReader(settings.status_dir)
+    observed = live.observer(settings, http, reports)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(reports.start)
         duties = {asyncio.create_task(duty) for duty in (pulse.watch(), dashboard.close_when_stopping())}
         try:
             yield
         finally:
+            reports.stop()
             for duty in duties:
                 duty.cancel()
             await asyncio.wait(duties)

@@ -14,7 +14,7 @@ MICROSERVICES = ("sentimentrader", "alphavantage", "social", "news", "aggregator
 def system_health(
     fincoll: Probe, senvec: Mapping[str, Probe], training: Sequence[Training] | None, now: datetime
 ) -> dict[str, Any]:
-    """The whole document. `training` is None while the share does not answer."""
+    """The whole document. `training` is None when the share has not answered for a while."""
     return {
         "status": overall(fincoll.status, senvec_status(senvec)),
         "timestamp": timestamp(now),

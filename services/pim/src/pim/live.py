@@ -40,9 +40,10 @@ class Fresh(Generic[T]):
 
 @dataclass(frozen=True)
 class Observed:
-    """One look at the services; `training` is None while the share does not answer.
+    """One look at the services; `training` is None when the share has not answered for a while.
 
-    `fincoll` is the stable slot; `beside` holds FinColl's other slots by name.
+    `fincoll` is the stable slot; `beside` holds FinColl's other slots by name. `training_age_s` is how long ago the
+    share was read.
     """
 
     fincoll: Probe
@@ -50,23 +51,23 @@ class Observed:
     training: list[Training] | None
     at: datetime
     beside: Mapping[str, Probe] = field(default_factory=dict)
+    training_age_s: float = 0.0
 
     def document(self) -> dict[str, Any]:
         """The specification's system health."""
         return health.system_health(self.fincoll, self.senvec, self.training, self.at)
 
 
-def observer(settings: PimSettings, http: httpx.AsyncClient) -> Fresh[Observed]:
-    """Looks at FinColl's slots, SenVec's five and FinVec's reports, all at once."""
-    reports = TrainingReader(settings.status_dir)
+def observer(settings: PimSettings, http: httpx.AsyncClient, reports: TrainingReader) -> Fresh[Observed]:
+    """Looks at FinColl's slots and SenVec's five, all at once, and takes what is known of FinVec."""
 
     async def look() -> Observed:
-        senvec, slots, training = await asyncio.gather(
+        senvec, slots = await asyncio.gather(
             _all(http, settings.senvec, settings.senvec_timeout_s),
             _all(http, settings.fincoll_urls, settings.fincoll_timeout_s),
-            reports.read(),
         )
-        return Observed(slots.pop("stable"), senvec, training, datetime.now(UTC), slots)
+        stable = slots.pop("stable")
+        return Observed(stable, senvec, reports.known(), datetime.now(UTC), slots, reports.age_s())
 
     return Fresh(look, MAX_AGE_S)
 

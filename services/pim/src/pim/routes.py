@@ -1,22 +1,26 @@
 """PIM's API: HTTP in, JSON or a problem document out."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 
 from caelum_common.errors import Problem
 from caelum_common.tokens import hash_token, requires_token
-from pim import health, store
+from pim import health, neighbours, store
 from pim.database import Database
 from pim.live import Fresh, Observed
 from pim.pulse import PORTLESS, Pulse
 from pim.settings import PimSettings
 
+# These services' tokens read their own configuration; the operator's and PIM's read all.
+OWN_CONFIG_ONLY = frozenset({"fincoll", "senvec", "finvec"})
+
 
 def api(settings: PimSettings, db: Database, observed: Fresh[Observed]) -> APIRouter:
     """All routes under /api."""
     router = APIRouter(prefix="/api")
-    _add_health(router, observed)
+    _add_health(router, settings, db, observed)
     _add_records(router, db)
     _add_config(router, settings, db)
 
@@ -42,13 +46,15 @@ def portless(pulse: Pulse) -> APIRouter:
     return router
 
 
-def _add_health(router: APIRouter, observed: Fresh[Observed]) -> None:
-    @router.get("/system/health")
+def _add_health(router: APIRouter, settings: PimSettings, db: Database, observed: Fresh[Observed]) -> None:
+    open_to_hosts = [Depends(neighbours.or_token(settings.caelum_hosts, requires_token(_known(db))))]
+
+    @router.get("/system/health", dependencies=open_to_hosts)
     async def system_health() -> dict[str, Any]:
         """The ecosystem's health from live probes; its status tells the state, the HTTP status is always 200."""
         return (await observed.get()).document()
 
-    @router.get("/trading-bot/fincoll-status")
+    @router.get("/trading-bot/fincoll-status", dependencies=open_to_hosts)
     async def fincoll_status() -> dict[str, Any]:
         """Whether predictions are to be had, in a flat form."""
         look = await observed.get()
@@ -82,8 +88,10 @@ def _add_records(router: APIRouter, db: Database) -> None:
 
 
 def _add_config(router: APIRouter, settings: PimSettings, db: Database) -> None:
-    async def accepts(_request: Request, token: str) -> str | None:
-        return await store.token_name(db, hash_token(token))
+    async def accepts(request: Request, token: str) -> str | None:
+        name = await _known(db)(request, token)
+        elsewhere = name in OWN_CONFIG_ONLY and name != request.path_params["service"]
+        return None if elsewhere else name
 
     @router.get("/config/{service}/{version}", dependencies=[Depends(requires_token(accepts))])
     async def config(
@@ -99,6 +107,15 @@ def _add_config(router: APIRouter, settings: PimSettings, db: Database) -> None:
         row = _chosen(rows, host, f"{service} {version} in {environment}")
         port = {} if row["port"] is None else {"port": row["port"]}
         return {**port, **row["config_json"]}
+
+
+def _known(db: Database) -> Callable[[Request, str], Awaitable[str | None]]:
+    """Accepts every token that the database knows."""
+
+    async def accepts(_request: Request, token: str) -> str | None:
+        return await store.token_name(db, hash_token(token))
+
+    return accepts
 
 
 def _chosen(rows: list[store.Row], host: str | None, what: str) -> store.Row:

@@ -23,7 +23,8 @@ SENVEC_SERVICES = {
 class PimSettings(ServiceSettings):
     """What both processes need to know: where the services are, and how often to ask them.
 
-    Intervals, timeouts and tries are the specification's. Times are in seconds.
+    Intervals, timeouts and tries are the specification's. Times are in seconds. `caelum_hosts` are the addresses of
+    the inventory's hosts, which may ask for the system's health without a token.
     """
 
     caelum_component: str = "pim-web"
@@ -34,6 +35,7 @@ class PimSettings(ServiceSettings):
     senvec_url: str = "http://127.0.0.1:18000"
     senvec_services: dict[str, str] = SENVEC_SERVICES
     finvec_status_dir: Path | None = None
+    caelum_hosts: tuple[str, ...] = ()
     watchlist: tuple[Symbol, ...] = ("AAPL", "MSFT", "GOOG", "IBM", "FB")
     watchlist_job: str = "llm1-tech"
 

@@ -16,6 +16,7 @@ from pim.database import DatabaseGone
 from pim.fincoll import FinCollUnavailable
 from pim.probes import Probe, halted
 
+SHARE_LATE_S = 15.0
 # What runs when the newest of these succeeded is what was deployed by it.
 LEAVES_RUNNING = ("deploy", "rollback", "promote")
 
@@ -96,7 +97,8 @@ def _fincoll(view: View) -> Node:
     seen = view.observed.fincoll
     lines = list(_asked(seen))
     for slot, other in view.observed.beside.items():
-        lines.append((text(slot), f"{text(other.version)} {state(other.status)}"))
+        where = text(other.url.removeprefix("http://"))
+        lines.append((text(slot), f"{text(other.version)} {state(other.status)} {where}"))
     return Node(
         area="fincoll",
         title="FinColl",
@@ -176,6 +178,9 @@ def _finvec(view: View) -> Node:
     part = health.finvec(view.observed.training)
     lines = [("version", _deployed("finvec", view))]
     more = ""
+    training = next((each for each in view.observed.training or () if each.status == "training"), None)
+    if training:
+        lines.append(("on", text(f"{training.host}, {training.device}" if training.device else training.host)))
     if part["current_job"]:
         lines.append((text(part["current_job"]), text(part["progress"])))
         lines.append(("done by", clock(part["eta"], view.at)))
@@ -189,11 +194,19 @@ def _finvec(view: View) -> Node:
         status=part["status"],
         instance="finvec-train",
         lines=tuple(lines),
-        why="the share does not answer" if part["status"] == "unknown" else "",
+        why=_share(view),
         calls="asks SenVec’s aggregator, and writes checkpoints",
         wires=(("along back", "idle"), ("across back", "idle")),
         more=more,
     )
+
+
+def _share(view: View) -> str:
+    """A share that does not answer, and how old what it last told is."""
+    age_s = view.observed.training_age_s
+    if view.observed.training is None:
+        return "the share does not answer"
+    return f"the share has not answered for {age_s:.0f} s" if age_s > SHARE_LATE_S else ""
 
 
 def _deployed(service: str, view: View) -> str:

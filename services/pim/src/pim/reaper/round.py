@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 def main() -> None:
-    """Take back every deployment on this host whose lease is over."""
+    """Take back what every deployment of the inventory did on this host, where its lease is over."""
     with starting():
         settings = read()
     log = Log.of(settings)
@@ -41,14 +41,14 @@ def waiting(settings: ReaperSettings) -> list[Group]:
     """The deployments whose lease is over. PIM is last: its restart ends the watcher that could begin this anew."""
 
     def ask(cursor: "extensions.cursor") -> list[Group]:
-        return lease.expired(cursor, settings.inventory, settings.address)
+        return lease.expired(cursor, settings.inventory, None)
 
     return sorted(insist(settings.login, ask), key=lambda group: group.service == OWN_SERVICE)
 
 
 def take_back(group: Group, settings: ReaperSettings, log: Log) -> None:
     """Seize the group, settle it on the host, and close its rows; what fails is told there and in the log."""
-    host = Host(settings.prefix, settings.runtime, settings.address, settings.ready_timeout_s)
+    host = Host(settings.prefix, settings.runtime, settings.address, settings.ready_timeout_s, settings.inventory)
     token = insist(settings.login, lambda cursor: lease.seize(cursor, group, LEASE_S))
     if token is None:
         return

@@ -64,6 +64,8 @@ def read(environ: Mapping[str, str] = os.environ) -> ReaperSettings:
             "dbname": place.database,
             "user": place.user,
             "password": place.password,
+            "sslmode": place.sslmode,
+            "ca": place.ca,
         },
         runtime=found.get("CAELUM_RUNTIME") or ReaperSettings.runtime,
         ready_timeout_s=timeout_s,

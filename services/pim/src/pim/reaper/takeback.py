@@ -1,7 +1,7 @@
 """What is done on the host about a deployment whose controller was lost, and the line that its rows are closed with."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +29,34 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Host:
-    """This host: its prefix and runtime, its address in the inventory, and the seconds that instances get."""
+    """This host: its prefix and runtime, its address in `inventory`, and the seconds that instances get."""
 
     prefix: Path
     runtime: str
     address: str
     ready_timeout_s: float
+    inventory: str = "local"
 
     def settle(self, group: Group, token: int) -> Verdict:
-        """Leave the host with one release of the group's service, verified, whatever its controller had done.
+        """Leave the host with one release of the group's service, verified, and say which other hosts are not.
+
+        Those are out of reach from here: a controller returns them, by what they have on record themselves. Raises
+        Refused as `settle_here` does.
+        """
+        others = group.others(self.address)
+        here = group.concerns(self.address)
+        verdict = self.settle_here(group, token) if here else Verdict("aborted", _lost(group))
+        if not others:
+            return verdict
+        where = "" if self.inventory == "local" else f"-i inventory/{self.inventory} "
+        rest = (
+            f"{', '.join(others)} may stand half way to {group.version}; "
+            f"return them with `ansible-playbook {where}abort.yml -e service={group.service}`"
+        )
+        return replace(verdict, status="aborted", line=f"{verdict.line.removesuffix(';')}; {rest}")
+
+    def settle_here(self, group: Group, token: int) -> Verdict:
+        """Leave this host with one release of the group's service, verified, whatever its controller had done.
 
         From the first step on `token` keeps that controller from changing it any more. Raises Refused, with a line,
         where that cannot be reached; the host is half way then, and its revisions say so.
@@ -45,7 +64,7 @@ class Host:
         revisions = Revisions(self.prefix, group.service)
         revisions.fence(token)
         pending, current = revisions.pending(), revisions.current()
-        lost = f"its controller was lost, last sign of life {span(group.silent)} before;"
+        lost = _lost(group)
         if pending is None:
             return self._untouched(group, current, lost)
         if current is None:
@@ -85,6 +104,10 @@ class Host:
         if self.runtime not in RUNTIMES:
             raise Refused(f"runtime {self.runtime} cannot be taken back by caelum-reaper; deploy the service again")
         return RUNTIMES[self.runtime](layout)
+
+
+def _lost(group: Group) -> str:
+    return f"its controller was lost, last sign of life {span(group.silent)} before;"
 
 
 def describe(host: Host, group: Group) -> dict[str, Any]:

@@ -1,13 +1,17 @@
 """The watcher: a sign of life, a question each second, and a process for what is found."""
 
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NoReturn
 
 from caelum.database import lease
 from caelum.errors import Refused
+from caelum.instance import detached
+from caelum.instance.layout import Layout
 from caelum_common import memory, release
 from pim import heartbeat
 from pim.reaper.link import Link
@@ -22,6 +26,19 @@ HEARTBEAT_S = 10.0
 # After a process that failed, so that what it stumbles over is not asked for each second.
 RETRY_S = 5.0
 COMMAND = (sys.executable, "-m", "pim.reaper.round")
+
+
+def round_command(settings: ReaperSettings, environ: Mapping[str, str] = os.environ) -> Sequence[str]:
+    """What begins a round: under systemd in a unit of its own, since a restart of PIM ends all of the watcher's."""
+    if settings.runtime != "systemd":
+        return COMMAND
+    layout = Layout(settings.prefix)
+    # The watcher's own copy of the credentials goes with its unit.
+    passed = {
+        "CAELUM_ENV_FILE": environ.get("CAELUM_ENV_FILE", str(layout.env_file(settings.instance))),
+        "CREDENTIALS_DIRECTORY": str(layout.credentials_of(settings.instance)),
+    }
+    return detached.command(f"{settings.component}-round", COMMAND, passed)
 
 
 class Watcher:
@@ -59,13 +76,14 @@ class Watcher:
         with self._link.transaction() as cursor:
             if beats:
                 self._beat(cursor)
-            lost = lease.expired(cursor, self._settings.inventory, self._settings.address)
+            lost = lease.expired(cursor, self._settings.inventory, None)
         self._beaten = now if beats else self._beaten
         if lost and self._round is None and now >= self._not_before:
             names = [f"{group.service} {group.version}" for group in lost]
             self._log.info("leases are over; taking the host back", deployments=names)
             # In a session of its own: supervisord ends the watcher's whole group when it restarts it.
-            self._round = subprocess.Popen(COMMAND, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
+            command = round_command(self._settings)
+            self._round = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
 
     def _beat(self, cursor: "extensions.cursor") -> None:
         """One sign of life, which pim-web shows the age of."""

@@ -1,0 +1,1 @@
+"""Twelve attacks on a host from inside a service, and what runs them under a unit's own sandbox."""
