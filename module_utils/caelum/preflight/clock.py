@@ -13,5 +13,6 @@ def line(off_s: float, tolerance_s: float) -> str:
     which = "ahead of" if off_s > 0 else "behind"
     return (
         f"the clock of this host is {abs(off_s):.1f} s {which} the controller's, and {tolerance_s:g} s are allowed; "
-        "set it with `chronyc makestep` or `systemctl restart systemd-timesyncd`, in WSL after a sleep with `hwclock -s`"
+        "set it with `chronyc makestep` or `systemctl restart systemd-timesyncd`, in WSL after a sleep with "
+        "`hwclock -s`"
     )
