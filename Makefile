@@ -28,6 +28,9 @@ FOLDER := $(or $(PREFIX),$(shell tools/prefix.sh))
 INLAB = .venv/bin/python -m tools.lab
 INSIDE = $(filter-out 0,$(LAB))
 PLAYBOOK = $(if $(INSIDE),$(INLAB) play '$(LAB_NAME)' --,.venv/bin/ansible-playbook) -i 'inventory/$(INVENTORY)'$(if $(PREFIX), -e caelum_prefix=$(PREFIX))
+# Inventories whose hosts run systemd, and what is typed there in the place of a target that reads this machine's files.
+FLEET = $(filter-out local,$(INVENTORY))
+HERE = $(if $(FLEET),@echo "$@ is for this machine's own deployment; on a host of $(INVENTORY) type: ssh HOST $(1) (make topology INVENTORY=$(INVENTORY) lists hosts and units)" >&2; exit 2)
 ONE = $(if $(SERVICE),-e 'service=$(SERVICE)')
 # Ansible reads no ansible.cfg by itself from a folder that everybody may write to.
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
@@ -64,7 +67,7 @@ down: venv ## Stop everything; data, releases and models stay
 	@$(PLAYBOOK) playbooks/stop.yml $(ARGS)
 
 status: venv ## Show what runs, from PIM's own view
-	@$(if $(INSIDE),$(INLAB) health '$(LAB_NAME)',.venv/bin/python tools/status.py '$(FOLDER)')
+	@$(if $(INSIDE),$(INLAB) health '$(LAB_NAME)',$(if $(FLEET),$(PLAYBOOK) playbooks/status.yml $(ARGS),.venv/bin/python tools/status.py '$(FOLDER)'))
 
 lab: venv ## Boot an inventory's hosts as machines on this one: make lab INVENTORY=production; then make deploy … LAB=1
 	@$(INLAB) up '$(LAB_NAME)' '$(INVENTORY)'
@@ -80,6 +83,7 @@ lab-down: venv ## End the lab and remove all of it
 	@$(INLAB) down '$(LAB_NAME)'
 
 memory: venv ## Show the memory of every component
+	$(call HERE,systemctl status UNIT)
 	@.venv/bin/python tools/memory.py '$(FOLDER)'
 
 bench: venv-dev ## Measure deploys, predictions, memory and training on a deployment of its own: a table, and .cache/bench.json
@@ -89,6 +93,7 @@ bench-fleet: venv-dev ## Measure deployments of five and of fifteen hosts in a l
 	@.venv-dev/bin/python tools/bench_fleet.py
 
 logs: ## Follow a component's log: make logs COMPONENT=fincoll
+	$(call HERE,journalctl -n 100 -f -u UNIT)
 	@tools/logs.sh '$(FOLDER)' '$(COMPONENT)'
 
 # Whether there is anything for the playbook to remove: another inventory, or a place named in ARGS, is for it to say.
@@ -100,6 +105,7 @@ clean: $(if $(DEPLOYED),venv) ## Stop everything and remove it with all data, an
 	$(if $(PREFIX)$(ARGS)$(filter-out local,$(INVENTORY)),,@rm -rf .venv .venv-dev .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache)
 
 train: venv ## Train a job by hand with the deployed FinVec: make train JOB=llm1-tech
+	$(call HERE,systemctl start finvec-train@$(firstword $(subst -, ,$(JOB))))
 	@CAELUM_PREFIX='$(FOLDER)' .venv/bin/python services/finvec/train_production.py --job '$(JOB)' $(ARGS)
 
 topology: venv ## Show what an inventory would run where, without reaching its hosts

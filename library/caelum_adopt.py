@@ -46,6 +46,10 @@ options:
   share:
     description: Folder that all hosts share, for the report.
     type: path
+  inventory:
+    description: The fleet's inventory, whose deployment must be removed before services return; left out for another.
+    type: str
+    default: ""
   services:
     description: Services to take over or give back.
     type: list
@@ -108,6 +112,7 @@ SPEC: dict[str, Any] = {
     "ports": {"type": "dict", "required": True},
     "prefix": {"type": "path", "required": True},
     "share": {"type": "path"},
+    "inventory": {"type": "str", "default": ""},
     "services": {"type": "list", "elements": "str", "choices": list(takeover.ORDER), "default": list(takeover.ORDER)},
 }
 
@@ -124,6 +129,13 @@ def report(params: dict[str, Any], plan: takeover.Plan) -> dict[str, Any]:
     }
 
 
+def remedy(params: dict[str, Any], records: Records) -> str:
+    """How a deployment is ended so that its forerunners can return, whose notes must outlive it."""
+    if not params["inventory"]:
+        return "stop the deployment with `make down`"
+    return f"remove the deployment with `make clean INVENTORY={params['inventory']}`, which keeps {records.folder}"
+
+
 def run(params: dict[str, Any], check: bool) -> tuple[dict[str, Any], list[str]]:
     """The module's result, and lines to warn with."""
     records = Records(Path(params["prefix"]))
@@ -133,7 +145,7 @@ def run(params: dict[str, Any], check: bool) -> tuple[dict[str, Any], list[str]]
         noted = [service for service in records.services() if service in services]
         steps, told = [f"{service}: start again" for service in noted], []
         if not check:
-            steps, told = takeover.give_back(records, services, ports)
+            steps, told = takeover.give_back(records, services, ports, remedy(params, records))
         return {"changed": bool(noted), "steps": steps, "adopted": records.services()}, told
     plan = takeover.plan(ports, services)
     result = report(params, plan)

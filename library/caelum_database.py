@@ -82,10 +82,12 @@ options:
     elements: str
     default: []
   roles:
-    description: Roles to make. Others are left alone.
+    description:
+      - Roles to make. Others are left alone. Left out, roles, rights and database are as they are, I(admin) is the
+        owner's login, and only the schema is brought forward.
     type: list
     elements: dict
-    required: true
+    default: []
     suboptions:
       name:
         description: Name of the role.
@@ -105,8 +107,9 @@ options:
     suboptions:
       command:
         description:
-          - Command that takes C(upgrade) and C(head); it finds the owner's login in C(DATABASE_URL). Left out, the
-            schema stays as it is and I(behind) of the result says whether it is behind.
+          - Command that takes C(upgrade) and C(head); it finds the owner's login as PIM's processes find theirs, in
+            C(pim_database_credentials.json) in the folder C(CREDENTIALS_DIRECTORY). Left out, the schema stays as it is
+            and I(behind) of the result says whether it is behind.
         type: list
         elements: str
         default: []
@@ -207,7 +210,7 @@ SPEC: dict[str, Any] = {
     "roles": {
         "type": "list",
         "elements": "dict",
-        "required": True,
+        "default": [],
         "options": {
             "name": {"type": "str", "required": True},
             "password": {"type": "str", "required": True, "no_log": True},
@@ -233,6 +236,8 @@ SPEC: dict[str, Any] = {
 
 def converge(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Observe, plan and, outside check mode, apply."""
+    if not params["roles"]:
+        return forward(params, check)
     roles = tuple(provision.Role(**role) for role in params["roles"])
     if params["migrate"] and params["owner"] not in {role.name for role in roles}:
         raise Refused(f"the owner {params['owner']} is none of the roles given; add it to `roles` with its password")
@@ -262,6 +267,17 @@ def converge(params: dict[str, Any], check: bool) -> dict[str, Any]:
     told = changes([*steps, *found.excess], found, told=check or migrates_here(params))
     behind = found.is_behind and not migrates_here(params)
     return result(told, found, unfinished=open_or_failed, behind=behind, dump=dump)
+
+
+def forward(params: dict[str, Any], check: bool) -> dict[str, Any]:
+    """Bring the schema forward by the owner's login alone."""
+    user = params["admin"]["user"]
+    if user != params["owner"]:
+        raise Refused(f"the login {user} is not the owner's; give that of {params['owner']}, or the `roles` to make")
+    found = schema.observe(params, exists=True, owner_exists=False)
+    moves = found.is_behind and migrates_here(params)
+    dump = schema.migrate(params, found) if moves and not check else ""
+    return result(changes([], found, told=moves), found, behind=found.is_behind and not moves, dump=dump)
 
 
 def foretold(params: dict[str, Any], wanted: provision.Wanted) -> dict[str, Any]:

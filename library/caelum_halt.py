@@ -111,8 +111,8 @@ SPEC: dict[str, Any] = {
 # What an instance is to say, and what is said of one that says something else.
 WANTED = {
     "halted": ("halted", "predicts on after {timeout:g} s: {detail}; a release older than halt.yml knows no halt: stop "
-               "it with `make down`"),
-    "resumed": ("serving", "is still halted after {timeout:g} s: {detail}; read its log: make logs COMPONENT=fincoll"),
+               "it with `{stop}`"),
+    "resumed": ("serving", "is still halted after {timeout:g} s: {detail}; read its log: {log}"),
 }  # fmt: skip
 
 
@@ -159,8 +159,16 @@ def complaints(answers: list[Answer], params: dict[str, Any]) -> tuple[list[str]
             then = "is halted when it starts" if answer.state == "down" else "is halted when it answers again"
             silent.append(f"{whom} does not answer: {answer.detail}" + (f"; it {then}" if state == "halted" else ""))
         elif answer.state != state:
-            wrong.append(f"{whom} {words.format(timeout=params['timeout'], detail=answer.detail)}")
+            remedies = _remedies(answer.name, params)
+            wrong.append(f"{whom} {words.format(timeout=params['timeout'], detail=answer.detail, **remedies)}")
     return wrong, silent
+
+
+def _remedies(name: str, params: dict[str, Any]) -> dict[str, str]:
+    """What to type about an instance, on its host where systemd runs it: there the whole system is the prefix."""
+    if Path(params["prefix"]) == Path("/"):
+        return {"log": f"journalctl -u {name}", "stop": f"systemctl stop {name}"}
+    return {"log": "make logs COMPONENT=fincoll", "stop": "make down"}
 
 
 def main() -> None:

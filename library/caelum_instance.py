@@ -291,7 +291,7 @@ def _records(services: Iterable[str], prefix: Path) -> dict[str, dict[str, str |
         found[service] = {
             "version": current.version if current else None,
             "pending": pending.version if pending else None,
-            "inventory": current.inventory if current else None,
+            "inventory": known.inventory if (known := current or pending) else None,
         }
     return found
 

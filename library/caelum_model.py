@@ -113,7 +113,7 @@ EXAMPLES = r"""
     database: "{{ caelum_database_login }}"
     job: llm1-tech
     checkpoints: /srv/caelum/checkpoints
-    serving_dir: /var/lib/caelum/fincoll/models
+    serving_dir: /var/lib/caelum/models
   register: model
 
 - name: Keep the last five
@@ -134,7 +134,7 @@ registry:
   description: Paths of this host's copies by job and alias, FinColl's MODEL_REGISTRY; empty without I(serving_dir).
   returned: for C(champion), C(served) and C(copied)
   type: dict
-  sample: {llm1-tech: {champion: /var/lib/caelum/fincoll/models/llm1-tech-v1.0.0.onnx}}
+  sample: {llm1-tech: {champion: /var/lib/caelum/models/llm1-tech-v1.0.0.onnx}}
 trained:
   description: Whether a model was trained.
   returned: for C(champion)

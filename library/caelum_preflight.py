@@ -78,6 +78,10 @@ options:
             description: Its port.
             type: int
             required: true
+          sslmode:
+            description: As libpq's; with V(require) and more a server without TLS is refused.
+            type: str
+            default: prefer
       peers:
         description: What services of this host ask on other hosts. These must answer, be it that nothing listens yet.
         type: list

@@ -69,7 +69,7 @@ def enlarged(place: Path, more: int) -> Path:
     hosts = yaml.safe_load(file.read_text())
     for number in range(more):
         name, address = f"more-{number}", f"10.32.3.{100 + number}"
-        hosts["all"]["hosts"][name] = {
+        hosts["all"]["children"]["machines"]["hosts"][name] = {
             "ansible_host": address,
             "caelum_address": address,
             "fincoll_slots": ["candidate"],

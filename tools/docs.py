@@ -123,13 +123,15 @@ def _purpose(playbook: Path) -> str:
 def specification(_: str) -> str:
     """What became of every line of the specification."""
     served: list[list[str]] = []
+    fleet: list[list[str]] = []
     rest: list[list[str]] = []
     for section in yaml.safe_load((ROOT / "tests/support/specification.yml").read_text()):
         for line in section["lines"]:
             both = {**section, **line}
             cells = [section["section"].rpartition(" / ")[2], _code(both["line"])]
-            here = f"`{both['here']}`" if both.get("here", "").startswith("make ") else both.get("here", "")
-            (rest if both.get("reason") else served).append([*cells, both.get("reason", ""), here])
+            here = f"`{both['here']}`" if both.get("here", "").startswith(("make ", "sudo ")) else both.get("here", "")
+            table = rest if both.get("reason") else fleet if both.get("fleet") else served
+            table.append([*cells, both.get("reason", ""), here])
     parts = [
         NOTE,
         "# The specification's commands",
@@ -138,7 +140,10 @@ def specification(_: str) -> str:
         "word for word but for the host, the port base and the token.",
         "## Served",
         rows("| section | line |", (row[:2] for row in served)),
-        "## Not served by one machine without systemd and Docker",
+        "## Served by a fleet",
+        "`tests/lab/test_fleet_specification.py` runs these on the production inventory's hosts, booted in the lab.",
+        rows("| section | line |", (row[:2] for row in fleet)),
+        "## Not served, or in other words",
         rows("| section | line | why | here |", rest),
     ]
     return "\n\n".join(parts) + "\n"

@@ -17,9 +17,8 @@ GROUPS = {"senvec": "senvec.target", "pim": "pim.target", "finvec": "finvec.targ
 SLICES = {"senvec": "caelum-senvec.slice", "pim": "caelum-pim.slice"}
 """Services whose processes share one limit of memory."""
 PRIVILEGED = frozenset({"caelum-reaper"})
-"""Components that return a host to its last good release, which takes root."""
-RETURNED = ("/etc/caelum", "/etc/systemd/system", "/opt/caelum", "/var/lib/caelum")
-"""What such a return writes."""
+"""Components that have a host returned to its last good release: systemd takes that order from root alone."""
+LEAVE_OUT = "leave it out with --limit"
 TRAINED = ("checkpoints", "finvec")
 """Folders of the share that a training writes."""
 GPU_DEVICES = ("/dev/nvidia*", "/dev/dxg")
@@ -40,14 +39,14 @@ def unit_name(instance: Instance) -> str:
     return component if service == "pim" or component == GPU_REPORT else name
 
 
-def supervised(instances: Iterable[Instance], runtime: str, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+def supervised(instances: Iterable[Instance], runtime: str, settings: Mapping[str, Any]) -> list[Instance]:
     """Instances with what systemd is to know of them; as they are under another runtime.
 
     `settings` has `share`, `memory_max`, `cpu_quota` and `tasks_max` ("" for none); for jobs also `calendars` (job to
     OnCalendar) and `runtime_max`.
     """
     if runtime != SYSTEMD:
-        return [dict(item) for item in instances]
+        return list(instances)  # a copy of an item would have Ansible evaluate all of its templates
     return [{**item, **_options(item, settings), **_settings_of(item)} for item in instances]
 
 
@@ -56,7 +55,7 @@ def _options(item: Instance, settings: Mapping[str, Any]) -> dict[str, Any]:
     component, _, slot = str(item["name"]).partition("@")
     found: dict[str, Any] = {"unit": unit, "memory_max": str(settings["memory_max"])}
     if component in PRIVILEGED:
-        found |= {"privileged": True, "writable": list(RETURNED)}
+        found["privileged"] = True
     else:
         found["user"] = system_user(service)
     if service in GROUPS:
@@ -184,6 +183,14 @@ def slots_of(names: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) ->
     return list(dict.fromkeys(slot for name in names for slot in hostvars[name].get("fincoll_slots") or ["stable"]))
 
 
+def before_release_slots(slots: Iterable[str], everywhere: Iterable[str]) -> list[str]:
+    """Slots of a host that a pre-release goes to, of its own `slots` and those of all hosts of the group.
+
+    Where a host is there for the candidate slot, the others take none of it.
+    """
+    return ["candidate"] if "candidate" in slots or "candidate" not in everywhere else []
+
+
 def service_users(groups: Iterable[str], base: int) -> list[dict[str, Any]]:
     """Users of the services that a host of these groups runs, as `caelum_host` takes them.
 
@@ -273,14 +280,19 @@ def unfit(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], resul
             lines.setdefault(_reason(said), []).append(str(name))
     if list(lines.values()) == [["localhost"]]:
         return next(iter(lines))
-    return "; ".join(f"{', '.join(names)}: {line}" for line, names in lines.items())
+    return "; ".join(f"{', '.join(names)}: {_typed(line, names)}" for line, names in lines.items())
+
+
+def _typed(line: str, names: Iterable[str]) -> str:
+    """A reason with the hosts in the option that leaves them out, as a shell takes it."""
+    return f"{line} '{':'.join(f'!{name}' for name in names)}'" if line.endswith(LEAVE_OUT) else line
 
 
 def _reason(said: Mapping[str, Any]) -> str:
     text = str(said.get("msg") or "").strip()
     if said.get("unreachable"):
         why = " ".join(text.split()).rpartition("ssh: ")[2].removeprefix("Task failed: ")
-        return f"not reached by SSH ({why}); start it, correct ansible_host, or leave it out with --limit"
+        return f"not reached by SSH ({why}); start it, correct ansible_host, or {LEAVE_OUT}"
     shown = " ".join(str(said.get(part) or "") for part in ("msg", "module_stderr", "module_stdout", "stderr"))
     if "interpreter" in shown and "not found" in shown:
         return "no Python at ansible_python_interpreter; `apt-get install python3`, or correct the variable"

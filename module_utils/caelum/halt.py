@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -91,15 +92,16 @@ def write(path: Path, halt: Halt) -> None:
 
     The other way round, as for other files, a slow disk would hold up the halt. A flag torn by a power cut halts too.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         make_dirs(path.parent)
-        with temporary.open("w") as file:
+        # FinColl may run as another user, whose folder this is: a name that it could foresee might be a link of its
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(descriptor, "w") as file:
             json.dump(asdict(halt), file)
             file.flush()
-            temporary.chmod(0o644)  # FinColl may run as another user
-            temporary.replace(path)
-            os.fsync(file.fileno())
+            os.fchmod(descriptor, 0o644)
+            Path(temporary).replace(path)
+            os.fsync(descriptor)
         fsync_dir(path.parent)
     except OSError as error:
         raise _barred(path, "written", error) from None

@@ -23,7 +23,8 @@ def going_back(
     """By service, the `hosts` on which it goes back: all that the newest run changed, or of one service alone.
 
     Hosts that were left half way go back too, and with them those of the service that the same run had brought to the
-    end. A revision that no run is known of goes back alone. Services in `staying` do not go.
+    end. A revision that no run is known of goes back alone. Services in `staying` do not go, and of a service that can
+    go back on some hosts those stay which had nothing of it before, as after a move.
     """
     stays = set(staying)
     listed = [
@@ -43,7 +44,13 @@ def going_back(
         half = bool(of["pending"]) and name == of_service
         if same or half or (host, name) == (at_host, of_service):
             found.setdefault(name, {"hosts": []})["hosts"].append(host)
-    return found
+    return {name: {"hosts": _able(name, where["hosts"], listings)} for name, where in found.items()}
+
+
+def _able(service: str, hosts: list[str], listings: Mapping[str, Listing]) -> list[str]:
+    """Those with something to return to; all where none has it, so that this is said."""
+    found = {host: listings[host][service] for host in hosts}
+    return [host for host, of in found.items() if of["current" if of["pending"] else "previous"]] or hosts
 
 
 def half_way(listings: Mapping[str, Listing]) -> dict[str, dict[str, list[str]]]:

@@ -38,16 +38,22 @@ def lines(
     told = list(notes)
     text = ["", *table(rows), "", *told, *([""] if told else [])]
     if "dashboard" in hints:
-        place = f" PREFIX={hints['prefix']}" if hints.get("prefix") else ""
-        if hints["dashboard"]:
-            text.append(f"dashboard  {hints['dashboard']}/")
-        text += [
-            f"stop       make down{place}",
-            f"logs       make logs COMPONENT=fincoll{place}",
-            f"remove     make clean{place}",
-            "",
-        ]
+        text += next_steps(hints)
     return text
+
+
+def next_steps(hints: Mapping[str, str]) -> list[str]:
+    """Where to look and what to type next. `inventory` is named where it is not the one that make takes by itself."""
+    place = f" PREFIX={hints['prefix']}" if hints.get("prefix") else ""
+    place += f" INVENTORY={hints['inventory']}" if hints.get("inventory") else ""
+    logs = "journalctl -f -u fincoll@stable, on its host" if hints.get("inventory") else "make logs COMPONENT=fincoll"
+    return [
+        *([f"dashboard  {hints['dashboard']}/"] if hints["dashboard"] else []),
+        f"stop       make down{place}",
+        f"logs       {logs}{'' if hints.get('inventory') else place}",
+        f"remove     make clean{place}",
+        "",
+    ]
 
 
 def labels(running: Sequence[Mapping[str, Any]]) -> list[str]:

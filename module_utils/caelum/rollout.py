@@ -6,7 +6,7 @@ that did not run on a host left `{}`, a skipped mark or nothing, which is no tro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from .components import COMPONENTS, SERVICES, service_of, wanted_service
@@ -38,7 +38,7 @@ def plan(
         for service in SERVICES:
             if service in here:
                 stray = bool(look["steps"]) and not touched and service == here[0]
-                if service in touched | begun | again or stray:
+                if service in touched | begun or (service in again and _has(host, service)) or stray:
                     found[service]["hosts"].append(str(host["inventory_hostname"]))
             elif service in touched and _is_ours(look["records"].get(service), inventory):
                 found[service]["lost"].append(str(host["inventory_hostname"]))
@@ -61,8 +61,25 @@ def going(run: Facts, service: str) -> str:
 
 
 def lost(run: Facts, service: str) -> str:
-    """Pattern for the hosts that lost a service, none once the run has failed."""
-    return _pattern([] if run.get("caelum_failure") else (run.get("caelum_plan") or {}).get(service, {}).get("lost"))
+    """Pattern for the hosts that lost a service, none once the run has failed.
+
+    None either where the run is not `caelum_whole`: its new place may be left out, or what uses it not know that yet.
+    """
+    if run.get("caelum_failure") or not run.get("caelum_whole"):
+        return NOWHERE
+    return _pattern((run.get("caelum_plan") or {}).get(service, {}).get("lost"))
+
+
+def left(run: Facts) -> list[str]:
+    """Lines about services that a run leaves where the inventory does not list them any more."""
+    if run.get("caelum_whole"):
+        return []
+    return [
+        f"{service} stays on {', '.join(hosts['lost'])}, where the inventory does not list it; a deployment of "
+        "everything to all hosts removes it there"
+        for service, hosts in (run.get("caelum_plan") or {}).items()
+        if hosts.get("lost")
+    ]
 
 
 def earlier(run: Facts, service: str) -> str:
@@ -238,13 +255,23 @@ def _column(addresses: Sequence[str]) -> str:
     return f"{shown} and {len(addresses) - shown.count(',') - 1} more"
 
 
+def _has(host: Facts, service: str) -> bool:
+    """Whether the run has instances of the service for this host; a pre-release goes to some of the group alone."""
+    return any(row["service"] == service for row in host["caelum_running"])
+
+
 def _service(name: str) -> str:
     return service_of(name.partition("@")[0])
 
 
 def _is_ours(record: Facts | None, inventory: str) -> bool:
-    """Whether this inventory recorded it; a record of before these were named is of the one that was there."""
-    return record is not None and bool(record["version"]) and record.get("inventory") in {None, inventory}
+    """Whether this inventory recorded it; a record of before these were named is of the one that was there.
+
+    A first deployment that failed has left no version, only what was begun.
+    """
+    if record is None or not (record["version"] or record["pending"]):
+        return False
+    return record.get("inventory") in {None, inventory}
 
 
 def instances(
@@ -262,7 +289,7 @@ def instances(
     ]
 
 
-def scope(service: str, named: str) -> list[str]:
-    """Services that a run looks at on every host."""
+def scope(service: str, named: str, tags: Collection[str] = ()) -> list[str]:
+    """Services that a run looks at on every host; with `tags` of services (`--tags fincoll`) those alone."""
     only = wanted_service(service, named)
-    return [only] if only else list(COMPONENTS)
+    return [only] if only else [one for one in COMPONENTS if one in tags] or list(COMPONENTS)

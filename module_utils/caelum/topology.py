@@ -111,12 +111,19 @@ def probes(instances: Iterable[Instance], host: str, prefix: str) -> list[dict[s
             "name": item["name"],
             "url": asked[item["name"]][0],
             "path": asked[item["name"]][1],
-            "log": str(Path(prefix, "var/log/caelum", f"{item['name']}.log")),
+            **_told(item, prefix),
             "expect_version": item["release"],
         }
         for item in started
         if item["name"] in asked
     ]
+
+
+def _told(item: Instance, prefix: str) -> dict[str, str]:
+    """Where an instance says what is wrong with it: in the journal where systemd runs it, else in its log."""
+    if item.get("unit"):
+        return {"unit": str(item["unit"])}
+    return {"log": str(Path(prefix, "var/log/caelum", f"{item['name']}.log"))}
 
 
 def merge_instances(known: Iterable[Instance], more: Iterable[Instance], host: str) -> list[dict[str, Any]]:

@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import testinfra
+import yaml
 from testinfra.host import Host
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +49,23 @@ class Fleet:
     def first(self, group: str) -> str:
         """The first host of a group."""
         return self.groups[group][0]
+
+
+def secrets() -> list[str]:
+    """Every secret of the lab's vault."""
+    tool = str(Path(sys.executable).with_name("ansible-vault"))
+    keys = LAB / "keys"
+    command = [tool, "view", "--vault-password-file", str(keys / "vault-password"), str(keys / "vault.yml")]
+    vault = yaml.safe_load(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return sorted(set(_leaves(vault)))
+
+
+def _leaves(node: Any) -> Iterator[str]:
+    if isinstance(node, Mapping):
+        for value in node.values():
+            yield from _leaves(value)
+    elif node:
+        yield str(node)
 
 
 def read() -> Fleet:

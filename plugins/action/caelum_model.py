@@ -43,7 +43,8 @@ class ActionModule(_Progress):  # type: ignore[misc] # ansible-core ships no typ
     def _split(self, arguments: Result, task_vars: Result, strict: bool) -> Result:
         """As `model_states.champion` and `served` do it in one process."""
         asked = {"database": arguments.get("database"), "job": arguments["job"]}
-        aliases = _done(self.here({**asked, "state": "named", "missing_ok": not strict}, task_vars))["aliases"]
+        unknown = not strict or self._task.check_mode
+        aliases = _done(self.here({**asked, "state": "named", "missing_ok": unknown}, task_vars))["aliases"]
         crowned: Result = {"changed": False, "diff": {"before": "", "after": ""}}
         trained = False
         if strict and "champion" not in aliases:

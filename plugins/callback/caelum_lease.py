@@ -36,12 +36,16 @@ description:
     long tasks. A lease has time for six.
   - SIGINT, SIGTERM and SIGHUP stop the workers, release the lease, so that C(caelum-reaper) returns to the last good
     release at once, and end the run with one line and the code 128 + signal.
-  - A deployment that was aborted or seized by somebody else ends the run at its next task, with code 2.
+  - A deployment that was aborted or seized by somebody else ends the run at its next task, with code 2. Before each
+    task that changes hosts the database is asked, since a machine may have slept; while it is away the run goes on.
 options: {}
 """
 
 MODULE: Final = "caelum_deployment"
 OTHER_STATES: Final = {"step", "closed", "recorded", "aborted", "last", "history"}
+CHANGING: Final = {"caelum_instance", "caelum_revision"}
+"""What changes hosts of a deployment that is open."""
+ASK_S: Final = 5.0
 STOP_S: Final = 2.0  # for the workers to tidy up, before they are killed
 RELEASE_S: Final = 4.0
 UNWIND_S: Final = 5  # for Ansible to remove its temporary files; a dead worker may have left its queue locked
@@ -84,6 +88,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # ansible-core ships n
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         """A run whose deployment is no longer its own goes no further."""
         self._opening.clear()
+        if str(task.action).rpartition(".")[2] in CHANGING:
+            # A machine that slept does not know it, and the reaper has fenced its own host alone meanwhile. What a host
+            # was asked to do before the sleep it still does.
+            self._heart.beat_now(ASK_S)
         if lost := self._heart.lost():
             self._leave("it was lost")
             line = f"failed: {'; '.join(lost)}; so this run ends here, and changes nothing more"

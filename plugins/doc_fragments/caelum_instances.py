@@ -152,7 +152,7 @@ options:
         elements: str
         default: []
       privileged:
-        description: Run it as root with a lighter sandbox, since it changes the host; it has no user then.
+        description: Run it as root, without a right of root's but to ask systemd for units; it has no user then.
         type: bool
         default: false
       socket:

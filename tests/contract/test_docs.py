@@ -165,10 +165,13 @@ def test_readme_begins_with_the_two_commands_and_names_every_folder() -> None:
 
 def test_every_line_of_the_specification_is_run_or_has_its_reason() -> None:
     source = (ROOT / "tests/integration/test_specification.py").read_text()
+    fleet = (ROOT / "tests/lab/test_fleet_specification.py").read_text()
     assert len(LINES) > 80
     for line in LINES:
-        assert line.check or line.reason, line
+        assert line.check or line.fleet or line.reason, line
         if line.check:
             assert f"\ndef {line.check}(" in source, line
+        if line.fleet:
+            assert f"\ndef {line.fleet}(" in fleet, line
     sections = {line.section for line in LINES}
     assert "Quick Reference Commands / Deploy New Version (Autonomous)" in sections

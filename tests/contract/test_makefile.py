@@ -117,6 +117,50 @@ def test_status_logs_and_training_look_where_the_prefix_says() -> None:
         assert line(rendered("train", *given), "train_production").startswith(f"CAELUM_PREFIX='{folder}' ")
 
 
+def test_status_asks_a_fleets_pim_and_what_reads_this_machines_files_says_what_to_type_on_a_host() -> None:
+    asked = line(rendered("status", "INVENTORY=production", "ARGS=--ask-vault-pass"), "ansible-playbook")
+    assert asked.endswith("-i 'inventory/production' playbooks/status.yml --ask-vault-pass")
+    for target, typed in (("logs", "journalctl"), ("memory", "systemctl status"), ("train", "systemctl start finvec-")):
+        refused = make(target, "INVENTORY=production", "--assume-old=venv")
+        assert refused.returncode != 0
+        assert refused.stdout == ""
+        assert f"on a host of production type: ssh HOST {typed}" in refused.stderr
+
+
+@pytest.mark.parametrize("health", ["healthy", "degraded"])
+def test_the_status_of_a_fleet_is_what_pim_says_to_the_operators_token(health: str, tmp_path: Path) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    class Pim(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((self.path, self.headers["Authorization"]))
+            body = json.dumps({"status": health}).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    given = tmp_path / "given.json"
+    with HTTPServer(("127.0.0.1", 0), Pim) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        told = {"caelum_address": "127.0.0.1", "pim_port": server.server_port, "vault_tokens": {"operator": "a-token"}}
+        given.write_text(json.dumps(told))
+        program = Path(sys.executable).with_name("ansible-playbook")
+        done = subprocess.run(
+            [program, "-i", "inventory/production", "playbooks/status.yml", "-e", f"@{given}"],
+            cwd=ROOT, env=bare(HOME=str(tmp_path)), check=False, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        server.shutdown()
+    assert asked == [("/api/system/health", "Bearer a-token")], done.stdout + done.stderr
+    assert f'"status": "{health}"' in done.stdout
+    assert (done.returncode == 0) == (health == "healthy"), done.stdout + done.stderr
+    assert "a-token" not in done.stdout + done.stderr
+
+
 def test_clean_removes_a_deployment_by_its_playbook_alone_and_shared_folders_only_when_plain(tmp_path: Path) -> None:
     second = rendered("clean", f"PREFIX={tmp_path}")
     assert "tools/environment.sh .venv " in second, "the playbook needs an environment, also when it is gone"

@@ -131,6 +131,9 @@ def test_a_host_that_is_down_is_refused_before_anything_changes(fleet: Fleet) ->
 def test_fincoll_moves_by_a_change_of_the_inventory_alone(fleet: Fleet) -> None:
     since = fleet.newest()
     fleet.lists({**GROUPS, "fincoll": ("one", "two")})
+    partly = good(deploy(fleet, "v1.1.0", "--limit", "one,three"))
+    assert fleet.slot("three") == "v1.1.0", "a run that leaves a host out removes nothing"
+    assert "fincoll stays on three, where the inventory does not list it" in partly.output
     good(deploy(fleet, "v1.1.0"))
     assert (fleet.slot("one"), fleet.slot("three")) == ("v1.1.0", "")
     assert not list((fleet.prefix("three") / "etc/caelum").glob("fincoll@*")), "nothing of it is left"
@@ -139,3 +142,7 @@ def test_fincoll_moves_by_a_change_of_the_inventory_alone(fleet: Fleet) -> None:
         "its removal is recorded, after the rest"
     )
     assert good(deploy(fleet, "v1.1.0")).recap("changed") == 0
+    good(fleet.playbook("rollback.yml", "-e", "service=fincoll"))
+    assert fleet.slot("three") == "v1.1.0", "a rollback finds a service where the inventory does not list it any more"
+    assert good(deploy(fleet, "v1.1.0")).status == 0
+    assert fleet.slot("three") == ""

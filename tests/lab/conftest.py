@@ -12,12 +12,20 @@ from support.fleet import Fleet
 
 @pytest.fixture(scope="session")
 def fleet() -> Iterator[Fleet]:
-    """The production fleet, booted and deployed by the scenario `fleet`."""
+    """The production fleet, booted and deployed by the scenario `fleet`.
+
+    With CAELUM_TEST_LAB it is the lab of that name, which somebody booted and deployed, and which stays.
+    """
+    if have := os.environ.get("CAELUM_TEST_LAB"):
+        yield Fleet(have)
+        return
     fleet = Fleet(f"fleet-{os.getpid()}")
     try:
-        for step in ("create", "converge"):
-            run = fleet.molecule(step)
-            assert run.status == 0, f"{step}: {run.output[-6000:]}"
+        created = fleet.molecule("create")
+        assert created.status == 0, f"create: {created.output[-6000:]}"
+        fleet.fresh_check = fleet.deploy("--check", "--diff")
+        converged = fleet.molecule("converge")
+        assert converged.status == 0, f"converge: {converged.output[-6000:]}"
         yield fleet
     finally:
         fleet.molecule("destroy")

@@ -12,6 +12,16 @@ from support.fleet import Fleet
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800)]
 
 
+def test_a_check_of_a_fresh_fleet_ends_well_and_says_what_the_first_deployment_does(fleet: Fleet) -> None:
+    run = fleet.fresh_check
+    if run is None:
+        pytest.skip("the lab of CAELUM_TEST_LAB was deployed before; without it a fresh one is checked")
+    assert run.status == 0, run.output[-4000:]
+    for step in ("Make the host ready", "Make roles, database and schema", "Have a champion", "Apply the instances"):
+        assert f"would change: {step}" in run.output, step
+    assert "WARNING]: Unable" not in run.output
+
+
 def test_a_second_converge_of_the_fleet_changes_nothing(fleet: Fleet) -> None:
     run = fleet.molecule("idempotence")
     assert run.status == 0, run.output[-6000:]

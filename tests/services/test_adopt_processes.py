@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.caelum.adopt import starting
+from ansible.module_utils.caelum.adopt.records import Records
 
 from support.modules import run_module
 
@@ -182,3 +184,24 @@ def test_a_command_with_a_secret_is_not_started_without_it(by_hand: ByHand) -> N
     note.write_text(json.dumps(text))
     assert "was started with a secret as an argument" in by_hand.adopt("returned")["msg"]
     assert note.exists()
+
+
+@pytest.mark.parametrize(
+    ("inventory", "remedy"),
+    [
+        ("", "stop the deployment with `make down`, then return"),
+        ("production", "remove the deployment with `make clean INVENTORY=production`, which keeps "),
+    ],
+)
+def test_a_way_back_that_the_deployment_bars_is_told_for_its_inventory(
+    tmp_path: Path, inventory: str, remedy: str
+) -> None:
+    unit = "/etc/systemd/system/caelum-test-adopted.service"
+    entry = {"kind": "systemd", "unit": Path(unit).name, "files": [unit], "enabled": "", "active": False}
+    Records(tmp_path).add("fincoll", entry)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(starting, "is_ours", lambda path: path == unit)
+        params = {"state": "returned", "ports": {"1": "fincoll"}, "prefix": str(tmp_path), "inventory": inventory}
+        line = run_module("caelum_adopt", params)["msg"]
+    assert line.startswith(f"{unit} is the deployment's own unit of fincoll now; {remedy}")
+    assert Records(tmp_path).services() == ["fincoll"]

@@ -32,7 +32,7 @@ CLOCK = datetime(2013, 3, 1, 21, tzinfo=UTC)
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, httpx.Client]]:
     folder = tmp_path_factory.mktemp("fincoll")
     with StubSenVec() as senvec:
-        env = EnvFile(folder, SENVEC_API_URL=senvec.url)
+        env = EnvFile(folder, SENVEC_API_URL=senvec.url, SENVEC_TIMEOUT_MS=5_000)  # a busy machine is not degraded
         env.champion(write_checkpoint(folder))
         with fincoll(env) as started:
             yield started

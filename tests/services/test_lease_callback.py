@@ -307,6 +307,22 @@ def test_a_run_whose_deployment_was_aborted_ends_at_the_next_task(
         assert row(migrated_database) == ("aborted", LEASE_S)
 
 
+def test_a_run_that_slept_through_its_abort_changes_no_host_when_it_wakes(
+    migrated_database: Database, login: dict[str, Any], tmp_path: Path
+) -> None:
+    """A lease of an hour beats every ten minutes, so here nothing but the asking before the change can tell."""
+    listed = {"state": "listed", "prefix": str(tmp_path / "host"), "service": "fincoll"}
+    after = [{"name": "change", "caelum_revision": listed}, touching(tmp_path, "after"), CLOSING]
+    with running(tmp_path, login, opening(lease=3600), waiting(tmp_path, "long"), *after) as run:
+        run.reached("long")
+        abort = {"state": "aborted", "database": login, "service": "fincoll", "requested_by": "joe"}
+        run_module("caelum_deployment", abort)
+        run.go()
+        assert run.end() == 2, run.everything()
+        assert run.told()[-1].startswith("failed: deployment "), run.everything()
+        assert not (tmp_path / "after").exists()
+
+
 def test_a_run_that_fails_without_closing_hands_the_deployment_over(
     migrated_database: Database, login: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """A share that hangs fails no prediction and no health page, and keeps nothing from stopping."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,6 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
+from ansible.module_utils.caelum.errors import Refused
+from ansible.module_utils.caelum.host import share as shares
+from ansible.module_utils.caelum.preflight import fleet
 
 from support.checkpoints import JOB, write_checkpoint
 from support.fincoll import EnvFile, fincoll
@@ -16,6 +20,7 @@ from support.hanging_share import Share, share
 from support.pim import eventually, web
 from support.postgres import Database
 from support.processes import Service
+from support.tiny_release import tiny_repository
 
 pytest_plugins = ["support.postgres"]
 pytestmark = [pytest.mark.services, pytest.mark.package("bindfs")]
@@ -103,3 +108,36 @@ def test_fincoll_predicts_reloads_and_stops(tmp_path: Path, mounted: Share) -> N
         body = {"alias": "champion", "job": JOB.name}
         assert client.post("/models/reload", json=body, headers=token, timeout=2).status_code == 200
         assert stop_s(service) < 3
+
+
+@pytest.mark.timeout(60)
+def test_a_deployment_is_refused_though_the_share_is_a_folder_of_what_hangs(
+    mounted: Share, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel's table of mounts knows nothing of such a folder, so that it must be asked."""
+    folder = mounted.path / "ss"
+    folder.mkdir()
+    monkeypatch.setattr(shares, "ANSWER_S", 0.5)
+    wanted = {"path": str(folder), "source": "", "type": "nfs", "options": ""}
+    assert shares.plan(wanted) == []
+    mounted.hang()
+    for look in (lambda: shares.plan(wanted), lambda: fleet._share(folder, "")):
+        with pytest.raises(Refused, match=r"does not answer within 0\.5 s"):
+            look()
+
+
+@pytest.mark.timeout(120)
+def test_releases_are_not_verified_by_a_share_that_hangs(
+    tmp_path: Path, mounted: Share, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = tiny_repository(tmp_path / "tiny")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tiny.index))
+    tiny.run("built")
+    tiny.run("installed")
+    shutil.copytree(tiny.store, mounted.path / "releases")
+    store = mounted.path / "releases"
+    assert tiny.run("verified", store=store, timeout=20)["findings"] == []
+    mounted.hang()
+    with pytest.raises(Refused, match="did not answer for 1 s"):
+        tiny.run("verified", store=store, timeout=1)

@@ -20,6 +20,7 @@ from tools.lab.places import ROOT
 from support.lab import Machines
 
 VERSION = "v1.1.0"
+INVENTORY = "inventory/production"
 PIM, FINCOLL, CANDIDATE, TRAINING, DATABASE = "wsl-27", "gpu-44", "gpu-62", "gpu-22", "db-254"
 ASK = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())"
 
@@ -42,6 +43,8 @@ class Fleet:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.fresh_check: Run | None = None
+        """What `--check --diff` said before the first deployment, where a test's own fixture asked."""
         self._machines: Machines | None = None
 
     @property
@@ -53,21 +56,34 @@ class Fleet:
 
     def molecule(self, step: str, scenario: str = "fleet", timeout: float = 1500) -> Run:
         """One step of a scenario."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PYTEST_"))}
-        folder = Path(sys.executable).parent
+        kept, folder = _environment(), Path(sys.executable).parent
         environment = {**kept, "CAELUM_LAB": self.name, "PATH": f"{folder}:{kept['PATH']}", "NO_COLOR": "1"}
         command = [str(folder / "molecule"), step, "-s", scenario]
         return _run(command, environment, timeout)
 
-    def deploy(self, *words: str, version: str = VERSION, timeout: float = 900) -> Run:
+    def deploy(self, *words: str, version: str = VERSION, inventory: str = INVENTORY, timeout: float = 900) -> Run:
         """`make deploy INVENTORY=production LAB=1`."""
-        return self.play("deploy.yml", "-e", f"version={version}", *words, timeout=timeout)
+        return self.play("deploy.yml", "-e", f"version={version}", *words, inventory=inventory, timeout=timeout)
 
-    def play(self, playbook: str, *words: str, timeout: float = 900) -> Run:
+    def play(self, playbook: str, *words: str, inventory: str = INVENTORY, timeout: float = 900) -> Run:
         """A playbook in the lab."""
+        return _run(self._command(playbook, *words, inventory=inventory), _environment(), timeout)
+
+    def begin(self, playbook: str, *words: str) -> subprocess.Popen[str]:
+        """As `play`, without waiting for its end; its output is in `stdout`."""
+        return subprocess.Popen(
+            self._command(playbook, *words),
+            cwd=ROOT,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def _command(self, playbook: str, *words: str, inventory: str = INVENTORY) -> list[str]:
         command = [str(ROOT / ".venv/bin/python"), "-m", "tools.lab", "play", self.name, "--"]
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PYTEST_"))}
-        return _run([*command, "-i", "inventory/production", playbook, *words], kept, timeout)
+        return [*command, "-i", inventory, playbook, *words]
 
     def ask(self, host: str, path: str, port: int = 8001, of: str = PIM) -> Any:
         """JSON that the host `of` gets from another."""
@@ -103,7 +119,7 @@ class Fleet:
 
 
 @contextmanager
-def predicting(fleet: Fleet, every_s: float = 0.5) -> Iterator[list[str]]:
+def predicting(fleet: Fleet, every_s: float = 0.5, at: str = FINCOLL) -> Iterator[list[str]]:
     """Ask the stable FinColl for predictions all the time, from its own host; what failed is in the list."""
     failed: list[str] = []
     done = threading.Event()
@@ -111,7 +127,7 @@ def predicting(fleet: Fleet, every_s: float = 0.5) -> Iterator[list[str]]:
     def ask() -> None:
         while not done.wait(every_s):
             try:
-                fleet.ask(FINCOLL, "/predict/AAPL", of=FINCOLL)
+                fleet.ask(at, "/predict/AAPL", of=at)
             except Exception as error:
                 failed.append(str(error))
 
@@ -137,6 +153,11 @@ def until(what: str, condition: Callable[[], Any], seconds: float = 60) -> Any:
             said = error
         time.sleep(0.5)
     raise AssertionError(f"{what} did not come to pass within {seconds:g} s; last: {said}")
+
+
+def _environment() -> dict[str, str]:
+    """This process's, without what pytest and Molecule say to Ansible."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PYTEST_"))}
 
 
 def _run(command: list[str], environment: dict[str, str], timeout: float) -> Run:

@@ -14,13 +14,15 @@ FILE = Path(__file__).with_suffix(".yml")
 class Line:
     """One command, endpoint, setting or address of the specification, word for word.
 
-    `check` names the function that proves it on this machine; without one, `reason` says why this runtime does not
-    serve it. `here` is what to type instead, `answer` what the specification shows as its answer.
+    `check` names the function that proves it on this machine, `fleet` the one that proves it on the production fleet in
+    the lab; without either, `reason` says why it is not served. `here` is what to type instead, `answer` what the
+    specification shows as its answer.
     """
 
     section: str
     line: str
     check: str = ""
+    fleet: str = ""
     reason: str = ""
     here: str = ""
     answer: str = ""

@@ -153,3 +153,18 @@ def test_the_modules_run_in_a_playbook_and_tell_no_secret(postgres_server: Serve
         assert "changed=0" in again.stdout, again.stdout
     finally:
         postgres_server.sudo(sql.SQL("DROP DATABASE IF EXISTS played WITH (FORCE)").format())
+
+
+@pytest.mark.parametrize(
+    ("prefix", "log", "stop"),
+    [
+        ("/", "journalctl -u fincoll@stable", "`systemctl stop fincoll@stable`"),
+        ("/opt/x", "make logs COMPONENT=fincoll", "`make down`"),
+    ],
+)
+def test_a_fincoll_that_does_not_obey_is_told_with_what_works_where_it_runs(prefix: str, log: str, stop: str) -> None:
+    module = load("caelum_halt")
+    for state, contrary, remedy in (("resumed", "halted", log), ("halted", "serving", stop)):
+        answer = module.Answer("fincoll@stable", contrary, "it says so")
+        wrong, _ = module.complaints([answer], {"state": state, "host": "a", "timeout": 2.0, "prefix": prefix})
+        assert remedy in wrong[0]

@@ -19,9 +19,10 @@ def one(item: dict[str, Any], settings: dict[str, Any] = LIMITS) -> dict[str, An
     return found
 
 
-def test_under_supervisord_an_instance_stays_as_it_is() -> None:
+def test_under_supervisord_an_instance_stays_as_it_is_with_its_templates_not_looked_at() -> None:
     items = [instance("news@stable", "senvec"), instance("fincoll@stable", "fincoll")]
-    assert fleet.supervised(items, "native", LIMITS) == items
+    same = [kept is item for kept, item in zip(fleet.supervised(items, "native", LIMITS), items, strict=True)]
+    assert same == [True, True]
 
 
 def test_units_have_the_names_that_the_specification_types() -> None:
@@ -101,6 +102,12 @@ def test_pim_finds_every_fincoll_and_the_first_of_a_slot_has_its_plain_name() ->
     }
 
 
+def test_a_pre_release_goes_to_the_hosts_that_are_there_for_it() -> None:
+    assert fleet.before_release_slots(["stable"], ["stable"]) == ["candidate"]
+    assert fleet.before_release_slots(["stable"], ["stable", "candidate"]) == []
+    assert fleet.before_release_slots(["candidate"], ["stable", "candidate"]) == ["candidate"]
+
+
 def test_service_users_have_the_same_number_on_every_host() -> None:
     everywhere = {user["name"]: user["uid"] for user in fleet.service_users(["pim", "finvec", "senvec"], 880)}
     alone = {user["name"]: user["uid"] for user in fleet.service_users(["finvec", "machines"], 880)}
@@ -130,6 +137,7 @@ def test_hosts_that_cannot_take_a_deployment_are_told_in_one_line() -> None:
     line = fleet.unfit(looks, hostvars)
     assert "full: no space under /var" in line
     assert "away: not reached by SSH (connect to host 10.0.0.9 port 22: Connection timed out)" in line
+    assert "leave it out with --limit '!away'" in line, "to be typed as it stands"
     assert "bare: no Python at ansible_python_interpreter" in line
     assert "old: its Python is too old" in line
     assert "fine" not in line

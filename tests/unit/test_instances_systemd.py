@@ -162,9 +162,10 @@ def test_a_link_is_made_once_and_made_right(tmp_path):
 
 
 def test_what_outlives_its_unit_runs_in_one_of_its_own():
-    words = detached.command("caelum-reaper-round", ["/x/python", "-m", "y"], {"A": "b"})
+    words = detached.command("caelum-reaper-round", ["/x/python", "-m", "y"], {"A": "b"}, ["/etc/caelum"])
     assert words[-4:] == ["--", "/x/python", "-m", "y"]
     assert "--setenv=A=b" in words
+    assert {"--property=ProtectSystem=strict", "--property=ReadWritePaths=-/etc/caelum"} < set(words)
 
 
 INHERITING = """

@@ -182,6 +182,15 @@ def test_without_champion_and_checkpoint_a_model_is_trained_once(
     assert progress.read_text() == "training\n"
 
 
+def test_a_check_before_there_is_a_database_says_what_the_first_run_does(params: dict[str, Any]) -> None:
+    nobody = {**params["database"], "user": "nobody_yet"}
+    first = {"command": [sys.executable, "-c", "raise SystemExit(1)"]}
+    rehearsed = model(params, check=True, database=nobody, train=first)
+    assert (rehearsed["changed"], rehearsed["version"]) == (True, "")
+    assert "trained now" in rehearsed["diff"]["after"]
+    assert "refused the login" in model(params, database=nobody, train=first)["msg"]
+
+
 def test_a_training_that_fails_says_why(params: dict[str, Any], share: Path) -> None:
     failing = {
         "command": [sys.executable, "-c", "import sys; sys.exit('10%\\r90%\\rfinvec: no bars; check CAELUM_DATA')"]

@@ -12,8 +12,10 @@ def revision(version: str, at: str, run: str = "", name: str = "fincoll@stable")
     return {"version": version, "at": at, "run": run, "instances": [{"name": name, "release": version}]}
 
 
-def service(current: dict[str, Any] | None, pending: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {"current": current, "previous": None, "pending": pending}
+def service(
+    current: dict[str, Any] | None, pending: dict[str, Any] | None = None, previous: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    return {"current": current, "previous": previous, "pending": pending}
 
 
 def test_what_the_newest_run_changed_goes_back_and_nothing_else() -> None:
@@ -44,9 +46,18 @@ def test_hosts_of_a_service_go_back_only_where_its_last_run_had_been() -> None:
     assert operations.going_back({"a": upgraded, "b": left_out}, "fincoll") == {"fincoll": {"hosts": ["a"]}}
 
 
+def test_a_move_goes_back_to_where_the_service_was() -> None:
+    there, here = revision("v1.1.0", "2026-01-01T10:00:00", "a"), revision("v1.1.0", "2026-01-02T10:00:00", "b")
+    gone = {"version": "v1.1.0", "at": "2026-01-02T10:00:09", "run": "b", "instances": []}
+    hosts = {"old": {"fincoll": service(gone, previous=there)}, "new": {"fincoll": service(here)}}
+    assert operations.going_back(hosts, "") == {"fincoll": {"hosts": ["old"]}}
+    del hosts["old"]
+    assert operations.going_back(hosts, "") == {"fincoll": {"hosts": ["new"]}}, "which is refused, and says why"
+
+
 def test_a_deployment_that_broke_off_goes_back_where_it_was_begun_and_where_it_had_ended() -> None:
     before, new = revision("v1.1.0", "2026-01-01T10:00:00", "a"), revision("v1.2.0", "2026-01-02T10:00:00", "b")
-    committed, begun = {"fincoll": service(new)}, {"fincoll": service(before, new)}
+    committed, begun = {"fincoll": service(new, previous=before)}, {"fincoll": service(before, new)}
     untouched = {"fincoll": service(before)}
     hosts = {"a": committed, "b": begun, "c": untouched}
     assert operations.going_back(hosts, "fincoll") == {"fincoll": {"hosts": ["a", "b"]}}

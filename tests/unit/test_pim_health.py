@@ -7,12 +7,14 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from fastapi import Request
+from fastapi.routing import APIRoute
 
-from pim import health, neighbours, probes, pulse
+from caelum_common.errors import Problem
+from pim import health, neighbours, probes, pulse, routes
 from pim import training as training_reports
 from pim.probes import Probe, Status
 from pim.training import SILENT, Training, TrainingReader, parse, read
@@ -243,3 +245,18 @@ def test_a_process_without_a_heartbeat_is_not_called_alive() -> None:
     assert pulse.state(None)["status"] == "never"
     assert pulse.state({"version": "v1", "age_s": 3.21}) == {"status": "alive", "version": "v1", "age_s": 3.2}
     assert pulse.state({"version": "v1", "age_s": pulse.LATE_S + 1})["status"] == "late"
+
+
+@pytest.mark.parametrize(
+    ("fleet", "log"), [(True, "journalctl -u pim-worker"), (False, "make logs COMPONENT=pim-worker")]
+)
+def test_a_process_that_says_nothing_is_told_with_its_log(fleet: bool, log: str) -> None:
+    class Silent:
+        def trouble(self, name: str) -> str:
+            return f"no heartbeat of {name}"
+
+    (route,) = routes.portless(cast("pulse.Pulse", Silent()), fleet=fleet).routes
+    assert isinstance(route, APIRoute)
+    with pytest.raises(Problem) as told:
+        asyncio.run(route.endpoint("worker"))
+    assert told.value.remedy == f"read its log: {log}"

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.caelum.preflight.command_line import SECRETS, Asked, build_refusal, declared, refusal
+from ansible.module_utils.caelum.preflight.command_line import (
+    SECRETS,
+    Asked,
+    build_refusal,
+    declared,
+    placeholders,
+    refusal,
+)
 
 FINE = Asked(
     version="v1.1.0", inventory="local", prefix="/opt/caelum-1234abcd",
@@ -64,6 +71,10 @@ def test_nothing_speaks_against_a_plain_run() -> None:
         ),
         ({"secrets": ["vault_tokens"]}, "has no vault_postgresql_admin_password, vault_pim_owner_password"),
         ({"secrets": []}, "copy inventory/local/group_vars/all/vault.yml.example to vault.yml beside it"),
+        (
+            {"runtime": "systemd", "prefix": "/", "placeholders": ["vault_tokens"], "vault": "/i/vault.yml"},
+            "vault_tokens of inventory local is still 'change-me', as in the example; put real values in: `",
+        ),
         ({"given": {"fincol_port": 1}}, "there is no variable fincol_port; did you mean fincoll_port?"),
         ({"given": {"caelum_portbase": 1}}, "there is no variable caelum_portbase; did you mean caelum_port_base?"),
         ({"given": {"verison": "v1"}}, "there is no variable verison; did you mean version?"),
@@ -136,3 +147,26 @@ def test_all_roles_together_declare_what_is_known() -> None:
         {"argument_specs": {"x": {"options": {"c": {"type": "bool"}}}}},
     ]
     assert declared(specs) == {"a": "int", "b": "str", "c": "bool"}
+
+
+def test_a_value_of_the_example_is_found_at_any_depth() -> None:
+    found = {
+        "vault_a": "change-me",
+        "vault_b": "changed",
+        "vault_c": {"pim": "x", "fincoll": " change-me\n"},
+        "vault_d": {},
+    }
+    assert placeholders(found.items()) == ["vault_a", "vault_c"]
+
+
+def test_a_fleets_secrets_that_are_not_encrypted_are_refused_unless_others_are_given(tmp_path: Path) -> None:
+    fleet: dict[str, Any] = {"runtime": "systemd", "prefix": "/", "vault": str(tmp_path / "vault.yml")}
+    assert asked(**fleet) == ""
+    (tmp_path / "vault.yml").write_text("vault_tokens: {pim: secret}\n")
+    assert asked(**fleet) == (
+        f"{tmp_path}/vault.yml holds secrets and is not encrypted; run `ansible-vault encrypt {tmp_path}/vault.yml`"
+    )
+    assert asked(**fleet, given=dict.fromkeys(SECRETS, "x")) == ""
+    assert asked(vault=fleet["vault"]) == ""
+    (tmp_path / "vault.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n3031\n")
+    assert asked(**fleet) == ""

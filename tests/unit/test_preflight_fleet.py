@@ -56,14 +56,33 @@ def test_a_database_address_behind_which_something_else_answers_is_refused() -> 
         thread = threading.Thread(target=greet)
         thread.start()
         with pytest.raises(Refused, match="does not speak PostgreSQL's protocol"):
-            network(database={"address": "127.0.0.1", "port": port})
+            network(database={"address": "127.0.0.1", "port": port, "sslmode": "prefer"})
+        thread.join()
+
+
+def test_a_database_without_tls_is_refused_where_tls_is_asked_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def decline() -> None:
+            for _ in range(2):
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(8)
+                    connection.sendall(b"N")
+
+        thread = threading.Thread(target=decline)
+        thread.start()
+        network(database={"address": "127.0.0.1", "port": port, "sslmode": "prefer"})
+        with pytest.raises(Refused, match="offers no TLS, which sslmode require asks for"):
+            network(database={"address": "127.0.0.1", "port": port, "sslmode": "require"})
         thread.join()
 
 
 def test_a_database_that_is_away_is_named_before_other_lacks() -> None:
     port = free_port()
     with pytest.raises(Refused, match=f"PostgreSQL at 127.0.0.1:{port} cannot be reached"):
-        network(database={"address": "127.0.0.1", "port": port}, peers=[peer(free_port())])
+        network(database={"address": "127.0.0.1", "port": port, "sslmode": "require"}, peers=[peer(free_port())])
 
 
 def test_an_address_of_another_host_is_refused() -> None:

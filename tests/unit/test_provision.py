@@ -145,6 +145,73 @@ def test_a_database_with_tables_is_dumped_before_it_is_migrated(
     assert "CREATE TABLE public.models" not in listed.stdout
 
 
+SPY = """#!{python}
+import json, os, sys
+if "--version" not in sys.argv:
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    names = os.listdir(folder) if folder else []
+    held = {{name: os.stat(os.path.join(folder, name)).st_mode & 0o777 for name in names}}
+    with open({told!r}, "a") as told:
+        told.write(json.dumps([sys.argv, dict(os.environ), held]) + chr(10))
+os.execv({command!r}[0], [*{command!r}, *sys.argv[1:]])
+"""
+
+
+def spied(folder: Path, name: str, *command: str) -> str:
+    """A program that writes down what its process shows to others, and becomes the command."""
+    program = folder / name
+    program.write_text(SPY.format(python=sys.executable, told=str(folder / "told"), command=list(command)))
+    program.chmod(0o755)
+    return str(program)
+
+
+def test_no_secret_stands_in_the_words_or_the_environment_of_a_program(
+    params: dict[str, Any], postgres_server: Server, tmp_path: Path
+) -> None:
+    converge(params, migrate=None)
+    with enter(params, 0) as owner:
+        owner.execute("CREATE TABLE precious AS SELECT 42 AS answer")
+    own: dict[str, Any] = {
+        "pg_dump": spied(tmp_path, "pg_dump", str(postgres_server.bin / "pg_dump")),
+        "migrate": {**params["migrate"], "command": [spied(tmp_path, "migrate", *params["migrate"]["command"])]},
+    }
+    assert converge(params, **own)["dump"]
+    told = (tmp_path / "told").read_text()
+    (_, dumping, _), (_, migrating, held) = map(json.loads, told.splitlines())
+    assert dumping["PGUSER"] == params["owner"]
+    assert held == {"pim_database_credentials.json": 0o600}
+    for secret in (params["admin"]["password"], *(role["password"] for role in params["roles"])):
+        assert secret not in told
+    for gone in (dumping["PGPASSFILE"], migrating["CREDENTIALS_DIRECTORY"]):
+        assert not Path(gone).exists()
+
+
+def test_the_owner_alone_brings_the_schema_forward_and_dumps_what_is_its_own(
+    params: dict[str, Any], postgres_server: Server
+) -> None:
+    converge(params, migrate=None)
+    with enter(params, 0) as owner:
+        owner.execute("CREATE TABLE precious AS SELECT 42 AS answer")
+    with psycopg.connect(postgres_server.dsn("postgres", params["name"]), autocommit=True) as other:
+        other.execute('CREATE SCHEMA "Theirs"')
+        other.execute('CREATE TABLE "Theirs"."Kept" AS SELECT 1 AS one')
+        other.execute("CREATE TABLE public.kept AS SELECT 2 AS two")
+    role = params["roles"][0]
+    owners = {**params["admin"], "user": role["name"], "password": role["password"], "dbname": params["name"]}
+    alone = {**params, "admin": owners, "connect": []}
+    rehearsed = run_module("caelum_database", {**alone, "roles": []}, check=True)
+    moved = run_module("caelum_database", {**alone, "roles": []})
+    assert (moved["changed"], moved["diff"]) == (True, rehearsed["diff"])
+    assert moved["revision"] == read_revisions(MIGRATIONS).head
+    restore = [postgres_server.bin / "pg_restore", "--file=-", moved["dump"]]
+    listed = subprocess.run(restore, capture_output=True, text=True, check=True).stdout
+    assert "COPY public.precious (answer) FROM stdin;\n42\n" in listed
+    assert "COPY" not in listed.replace("COPY public.precious", "")
+    assert not run_module("caelum_database", {**alone, "roles": []})["changed"]
+    refused = run_module("caelum_database", {**params, "roles": []})["msg"]
+    assert "the login postgres is not the owner's" in refused
+
+
 def test_a_dump_that_fails_stops_the_migration(params: dict[str, Any], tmp_path: Path) -> None:
     converge(params, migrate=None)
     with enter(params, 0) as owner:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.caelum.errors import Refused
 from ansible.module_utils.caelum.release import guard, receive, signing, trust, wanted
+from ansible.module_utils.caelum.release.store import Store
 
 from support.tiny_release import Tiny, tiny_repository
 
@@ -54,6 +55,23 @@ def test_a_store_that_was_tampered_with_is_not_published(tiny: Tiny) -> None:
     with pytest.raises(Refused, match="has another sha256 than its manifest says"):
         publish(tiny, services=[release])
     assert list((share(tiny) / "demo").iterdir()) == []
+
+
+def test_a_manifest_that_is_exchanged_after_it_was_read_is_not_installed(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = {"name": "demo", "version": released(tiny)["version"]}
+    publish(tiny)
+    honest = Store.manifest_bytes
+
+    def rogue(store: Store, service: str, version: str) -> bytes | None:
+        data = honest(store, service, version)
+        return data.replace(b'"dirty": false', b'"dirty": true ') if data else data
+
+    monkeypatch.setattr(Store, "manifest_bytes", rogue)
+    with pytest.raises(Refused, match="is corrupted or signed by another key"):
+        tiny.run("installed", services=[release], store=share(tiny), timeout=20)
+    assert not tiny.release().exists()
 
 
 def test_a_host_that_has_the_expected_release_does_not_look_at_the_share(tiny: Tiny) -> None:

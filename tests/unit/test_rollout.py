@@ -23,7 +23,8 @@ def looked(name: str, groups: list[str], changes: dict[str, list[str]], **more: 
     rows = [{"name": instance, "changes": what} for instance, what in changes.items()]
     steps = [f"apply {row['name']}" for row in rows if row["changes"]]
     look = {"services": services, "instances": rows, "steps": steps, "records": records, **more}
-    return {"inventory_hostname": name, "group_names": groups, "__look": look}
+    running = [{"service": service} for service in services if service in groups]
+    return {"inventory_hostname": name, "group_names": groups, "__look": look, "caelum_running": running}
 
 
 def hosts(**results: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -49,11 +50,36 @@ def test_what_was_left_half_way_or_unfinished_goes_through_every_gate_again() ->
     assert rollout.plan([half, whole], "production", ["fincoll"])["fincoll"]["hosts"] == ["a", "b"]
 
 
+def test_a_host_that_takes_nothing_of_an_unfinished_service_stays_out_of_its_play() -> None:
+    stable, testing = looked("a", ["fincoll"], {}), looked("b", ["fincoll"], {})
+    stable["caelum_running"] = []
+    assert rollout.plan([stable, testing], "production", ["fincoll"])["fincoll"] == {"hosts": ["b"], "lost": []}
+
+
 def test_only_the_inventory_that_brought_instances_to_a_host_takes_them_away() -> None:
     left = looked("a", ["senvec"], {"fincoll@stable": ["removed"]})
     assert rollout.plan([left], "production", [])["fincoll"] == {"hosts": [], "lost": ["a"]}
     assert rollout.plan([left], "staging", [])["fincoll"] == {"hosts": [], "lost": []}
-    assert rollout.lost({"caelum_plan": rollout.plan([left], "production", [])}, "fincoll") == "a"
+    run = {"caelum_plan": rollout.plan([left], "production", []), "caelum_whole": True}
+    assert rollout.lost(run, "fincoll") == "a"
+    assert rollout.left(run) == []
+    assert rollout.lost(run | {"caelum_failure": "no"}, "fincoll") == "!all"
+
+
+def test_a_run_that_leaves_something_out_removes_nothing_and_says_so() -> None:
+    left = looked("a", ["senvec"], {"fincoll@stable": ["removed"]})
+    run = {"caelum_plan": rollout.plan([left], "production", []), "caelum_whole": False}
+    assert rollout.lost(run, "fincoll") == "!all"
+    (line,) = rollout.left(run)
+    assert "fincoll stays on a" in line
+    assert rollout.left({"caelum_plan": {"fincoll": {"hosts": ["a"]}}}) == [], "a rollback removes nothing"
+
+
+def test_what_a_first_deployment_began_and_did_not_finish_is_taken_away_too() -> None:
+    begun = {"fincoll": {"version": None, "pending": "v1.0.0", "inventory": "production"}}
+    left = looked("a", ["senvec"], {"fincoll@stable": ["removed"]}, records=begun)
+    assert rollout.plan([left], "production", [])["fincoll"]["lost"] == ["a"]
+    assert rollout.plan([left], "staging", [])["fincoll"]["lost"] == []
 
 
 def test_a_host_that_lost_its_last_service_is_looked_at_and_a_foreign_database_is_not() -> None:
@@ -161,3 +187,11 @@ def test_the_look_is_at_what_the_groups_and_the_run_are_about() -> None:
     assert [item["name"] for item in rollout.instances(["senvec", "pim"], listed, "", "news")] == ["news@stable"]
     assert rollout.instances(["senvec"], listed, "pim", "") == []
     assert rollout.scope("", "news") == ["senvec"]
+    assert rollout.instances(["senvec"], listed, "pim", "") == []
+    assert rollout.scope("", "news") == ["senvec"]
+
+
+def test_tags_of_services_narrow_what_a_run_looks_at() -> None:
+    assert rollout.scope("", "", ["all"]) == ["senvec", "finvec", "fincoll", "pim"]
+    assert rollout.scope("", "", ["fincoll", "release"]) == ["fincoll"]
+    assert rollout.scope("", "news", ["fincoll"]) == ["senvec"]

@@ -117,3 +117,13 @@ def test_a_later_row_of_the_same_instance_replaces_the_earlier() -> None:
     before = topology.merge_instances([], senvec(), "127.0.0.1")
     after = topology.merge_instances(before, [senvec()[0] | {"release": "v9.9.9"}], "127.0.0.1")
     assert [row["release"] for row in after] == ["v9.9.9", "v1.0.3", "v1.1.0"]
+
+
+def test_an_instance_of_systemd_is_told_of_by_its_journal_and_others_by_their_log() -> None:
+    native = {"name": "fincoll@stable", "service": "fincoll", "release": "v1.1.0", "port": 8001, "state": "started"}
+    (probe,) = topology.probes([native], "10.32.3.44", "/srv/x")
+    assert probe["log"] == "/srv/x/var/log/caelum/fincoll@stable.log"
+    assert "unit" not in probe
+    (probe,) = topology.probes([{**native, "unit": "fincoll@stable"}], "10.32.3.44", "/")
+    assert probe["unit"] == "fincoll@stable"
+    assert "log" not in probe

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.lab import cgroups, forwarder, image, keys, network, play, requirements, share, source, variables
+from tools.lab import cgroups, forwarder, image, keys, limits, network, play, requirements, share, source, variables
 from tools.lab import inventory as inventories
 from tools.lab import state as states
 from tools.lab.errors import LabError
@@ -74,6 +74,7 @@ def _claim(places: Places) -> None:
         )
     try:
         places.folder.mkdir(mode=0o700)
+        limits.widen()
     except FileExistsError:
         have = _phase(places)
         raise LabError(
@@ -182,6 +183,7 @@ def down(name: str, say: Say = print) -> None:
         for process in (state.processes if state else {}).values():
             process.end()
         shutil.rmtree(places.folder)
+    limits.restore()
     with contextlib.suppress(OSError):
         LABS.rmdir()
     say(f"the lab {name!r} is gone")

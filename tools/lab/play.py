@@ -82,7 +82,7 @@ def building(words: Sequence[str]) -> list[str]:
 
 def prepare_database(places: Places, inventory: str) -> None:
     """Make the server that the inventory expects to exist already."""
-    words = ["-i", f"inventory/{inventory}", DATABASE]
+    words = ["-i", str(ROOT / "inventory" / inventory), DATABASE]
     done = _run(inside(places, words), places, capture=True)
     if done.returncode != 0:
         said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]

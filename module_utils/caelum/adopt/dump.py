@@ -10,19 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ..database import migrations
-from ..database.connection import authority
 from ..errors import Refused
 
 
 def make_dump(pg_dump: Path, login: Mapping[str, Any], target: Path) -> dict[str, Any]:
     """Dump the database of `login` to `target` and read its contents back; its path, bytes and entries."""
-    environment = {
-        **{"PGHOST": str(login["host"]), "PGPORT": str(login["port"]), "PGUSER": str(login["user"])},
-        **{"PGPASSWORD": str(login["password"]), "PGDATABASE": str(login["dbname"])},
-        "PGSSLMODE": str(login.get("sslmode") or "prefer"),
-    }
-    with authority(login) as trusted:
-        migrations.dump(pg_dump, environment | ({"PGSSLROOTCERT": trusted} if trusted else {}), target)
+    migrations.dump(pg_dump, login, target)
     restore = pg_dump.with_name("pg_restore")
     listed = subprocess.run(  # noqa: S603 - the program beside the one that dumped
         [restore, "--list", target], capture_output=True, text=True, check=False, env=dict(os.environ)

@@ -17,15 +17,12 @@ from .records import Entry, Records
 from .stopping import SYSTEM_UNITS, is_ours
 
 
-def refuse_unfit(records: Records, service: str, entries: Sequence[Entry]) -> None:
-    """Refused, before anything is started, when a note can't be followed."""
+def refuse_unfit(records: Records, service: str, entries: Sequence[Entry], remedy: str) -> None:
+    """Refused, before anything is started, when a note can't be followed; `remedy` ends a deployment."""
     for entry in entries:
         for path in entry.get("files", []) if entry["kind"] == "systemd" else []:
             if is_ours(path):
-                raise Refused(
-                    f"{path} is the deployment's own unit of {service} now; remove the deployment with `make clean`, "
-                    "then return"
-                )
+                raise Refused(f"{path} is the deployment's own unit of {service} now; {remedy}, then return")
         if entry["kind"] == "hand" and any(secrets.HIDDEN in word for word in entry["arguments"]):
             raise Refused(
                 f"`{entry['command']}` was started with a secret as an argument, which was not kept; start it by hand "

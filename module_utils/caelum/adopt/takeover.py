@@ -66,20 +66,22 @@ def take(plan: Plan, records: Records) -> list[str]:
     return plan.steps
 
 
-def give_back(records: Records, services: Sequence[str], ports: Mapping[int, str]) -> tuple[list[str], list[str]]:
+def give_back(
+    records: Records, services: Sequence[str], ports: Mapping[int, str], remedy: str
+) -> tuple[list[str], list[str]]:
     """Start all that was noted, in the reverse order; what was started, and what is to be told.
 
-    Refused, before anything is started, while a deployment's own process has a port of theirs.
+    Refused, before anything is started, while a deployment's own process has a port of theirs; `remedy` ends it.
     """
     wanted = [service for service in reversed(ORDER) if service in services and records.read(service)]
     for process in processes.find(ports) if wanted else ():
         if process.ours and process.service in wanted:
             raise Refused(
                 f"the deployment's own {process.service} runs on port {', '.join(map(str, process.ports))} (pid "
-                f"{process.pid}); remove the deployment from this host with `make clean`, then return"
+                f"{process.pid}); {remedy}, then return"
             )
     for service in wanted:
-        starting.refuse_unfit(records, service, records.read(service))
+        starting.refuse_unfit(records, service, records.read(service), remedy)
     done, told = [], []
     for service in wanted:
         starting.put_files_back(records, service)

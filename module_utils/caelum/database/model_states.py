@@ -22,8 +22,7 @@ Outcome = tuple[Result, list[str]]
 def champion(params: Result, check: bool) -> Outcome:
     """See to a champion and its copies on this host; the result, and warnings."""
     job = params["job"]
-    with transaction(params["database"]) as cursor:
-        named = models.aliases(cursor, job)
+    named = _named(params, missing_ok=check)
     chosen, was_trained = named.get("champion"), False
     before, after = [], []
     if chosen is None:
@@ -56,14 +55,18 @@ def served(params: Result, check: bool) -> Outcome:
 def named(params: Result, check: bool) -> Outcome:
     """The job's aliases and the models that they name."""
     del check
+    return {"changed": False, "aliases": described(_named(params, missing_ok=params["missing_ok"]))}, []
+
+
+def _named(params: Result, *, missing_ok: bool) -> dict[str, checkpoints.Checkpoint]:
+    """The job's aliases; none with `missing_ok` while there is no database to ask, as a check before the first run."""
     try:
         with transaction(params["database"]) as cursor:
-            aliases = models.aliases(cursor, params["job"])
+            return models.aliases(cursor, params["job"])
     except Refused:
-        if not params["missing_ok"]:
+        if not missing_ok:
             raise
-        aliases = {}
-    return {"changed": False, "aliases": described(aliases)}, []
+    return {}
 
 
 def crowned(params: Result, check: bool) -> Outcome:

@@ -7,12 +7,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
 
 from ..errors import Refused
 from . import migrations, rights
-from .connection import Login, authority, transaction
+from .connection import Login, transaction
 from .provision import Step
+
+# What others keep in the same database stays out of the owner's dump: a migration, the owner's too, cannot change it.
+OUT_OF_REACH = """
+SELECT format('%%I.%%I', nspname, relname) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE relkind IN ('r', 'p', 'S', 'v', 'm', 'f') AND nspname !~ '^pg_' AND nspname <> 'information_schema'
+  AND NOT (has_schema_privilege(%(owner)s, pg_namespace.oid, 'USAGE')
+           AND has_table_privilege(%(owner)s, pg_class.oid, 'SELECT'))
+ORDER BY 1
+"""
 
 
 @dataclass(frozen=True)
@@ -51,14 +59,9 @@ def observe(params: Mapping[str, Any], *, exists: bool, owner_exists: bool = Tru
 
 def migrate(params: Mapping[str, Any], schema: Schema) -> str:
     """Dump what there is, migrate, and make sure of the revision; returns the dump's path, empty without one."""
-    admin, target = params["admin"], ""
-    with authority(admin) as trusted:
-        if schema.has_tables:
-            target = _dump(params, schema, trusted)
-        password = next(role["password"] for role in params["roles"] if role["name"] == params["owner"])
-        login = {**admin, "dbname": params["name"], "user": params["owner"], "password": password}
-        said = migrations.run_migration(params["migrate"]["command"], {"DATABASE_URL": url(login, trusted)})
-    with transaction({**admin, "dbname": params["name"]}) as cursor:
+    target = _dump(params, schema) if schema.has_tables else ""
+    said = migrations.run_migration(params["migrate"]["command"], _owner(params))
+    with transaction({**params["admin"], "dbname": params["name"]}) as cursor:
         revision, _ = _look_at(cursor)
     if revision != schema.wanted:
         raise Refused(
@@ -68,27 +71,25 @@ def migrate(params: Mapping[str, Any], schema: Schema) -> str:
     return target
 
 
-def url(login: Login, trusted: str = "") -> str:
-    """The login as the address that libpq takes; `trusted` is the path of its authorities."""
-    user, password, name = (quote(login[key], safe="") for key in ("user", "password", "dbname"))
-    more = {"sslmode": login.get("sslmode") or "prefer", **({"sslrootcert": trusted} if trusted else {})}
-    return f"postgresql://{user}:{password}@{login['host']}:{login['port']}/{name}?{urlencode(more)}"
+def _owner(params: Mapping[str, Any]) -> Login:
+    """How the owner enters the database; where no roles are given, the admin is the owner."""
+    passwords = {role["name"]: role["password"] for role in params["roles"]}
+    login = {**params["admin"], "dbname": params["name"]}
+    return {**login, "user": params["owner"], "password": passwords[params["owner"]]} if passwords else login
 
 
-def _dump(params: Mapping[str, Any], schema: Schema, trusted: str) -> str:
-    admin = params["admin"]
+def _dump(params: Mapping[str, Any], schema: Schema) -> str:
     if not params["backups"]:
         raise Refused(f"database {params['name']} has tables, and no dump folder is given; pass `backups`")
-    with transaction({**admin, "dbname": params["name"]}) as cursor:
+    with transaction({**params["admin"], "dbname": params["name"]}) as cursor:
         cursor.execute("SELECT current_setting('server_version_num')::int / 10000")
         row = cursor.fetchone()
+        cursor.execute(OUT_OF_REACH, {"owner": params["owner"]})
+        others = [name for (name,) in cursor.fetchall()]
     program = migrations.dump_program(params["pg_dump"], row[0] if row else 0)
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     target = f"{params['backups']}/{params['name']}-{schema.revision or 'unversioned'}-{now}.dump"
-    login = {"PGHOST": admin["host"], "PGPORT": str(admin["port"]), "PGUSER": admin["user"]}
-    secret = {"PGPASSWORD": admin["password"], "PGDATABASE": params["name"]}
-    safe = {"PGSSLMODE": admin.get("sslmode") or "prefer", **({"PGSSLROOTCERT": trusted} if trusted else {})}
-    migrations.dump(program, login | secret | safe, Path(target))
+    migrations.dump(program, _owner(params), Path(target), others)
     return target
 
 

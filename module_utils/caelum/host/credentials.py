@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import stat
-import subprocess
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..errors import Refused
+from ..release.guard import guarded
 
 READ_S = 5.0
 
@@ -34,37 +35,42 @@ def read(path: Path, seconds: float = READ_S) -> str | None:
 
     Read by a child that is left behind if need be: the kernel may not let go of it while the share hangs.
     """
-    words = ["sh", "-c", 'stat -L -c "%a %u" -- "$1" "${1%/*}" && exec cat -- "$1"', "sh", str(path)]
-    child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # noqa: S603 - argv is ours, the path an argument
+    text: str | None = guarded(lambda _: _read(path), seconds, path.parent)
+    return text
+
+
+def _read(path: Path) -> str | None:
+    """The text of one file, judged and read through the same descriptor: the share's names may change meanwhile."""
     try:
-        out, said = child.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        raise Refused(
-            f"{path} cannot be read: the share does not answer within {seconds:g} s; look at its server"
-        ) from None
-    text = said.decode(errors="replace").strip()
-    if "No such file" in text:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
         return None
-    if child.returncode != 0:
-        raise Refused(f"{path} cannot be read: {text.rpartition(': ')[2]}; let root of this host read it")
-    file, folder, content = out.decode(errors="surrogateescape").split("\n", 2)
-    mode, owner = file.split()
-    _refuse_others(path, int(mode, 8), int(owner), int(folder.split()[1]))
-    return content
+    except OSError as error:
+        _refuse_link(path)
+        raise Refused(f"{path} cannot be read: {error.strerror}; let root of this host read it") from None
+    with os.fdopen(descriptor, encoding="utf-8", errors="surrogateescape") as file:
+        _refuse_others(path, os.fstat(descriptor))
+        return file.read()
 
 
 def refuse_open(path: Path) -> None:
-    """Refused when there is such a file and others may read it. For a share that is known to answer."""
+    """Refused when there is such a file and it is not one that `read` takes. For a share that is known to answer."""
     with suppress(FileNotFoundError):
-        status = path.stat()
-        _refuse_others(path, stat.S_IMODE(status.st_mode), status.st_uid, path.parent.stat().st_uid)
+        _refuse_link(path)
+        _refuse_others(path, path.lstat())
 
 
-def _refuse_others(path: Path, mode: int, owner: int, folder_owner: int) -> None:
+def _refuse_link(path: Path) -> None:
+    """Whoever may write to the share could have root read any file of the host by one."""
+    if path.is_symlink():
+        raise Refused(f"{path} is a link, which is not followed; put the file itself there, with mode 0600")
+
+
+def _refuse_others(path: Path, status: os.stat_result) -> None:
+    mode, owner = stat.S_IMODE(status.st_mode), status.st_uid
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise Refused(f"{path} holds a secret and has mode {mode:04o}, so others may read it; `chmod 600 {path}`")
-    if owner not in {0, folder_owner}:
+    if owner not in {0, path.parent.stat().st_uid}:
         raise Refused(
             f"{path} holds a secret and belongs to number {owner}, neither root nor the owner of its folder; "
             f"`chown --reference={path.parent} {path}`"

@@ -62,13 +62,22 @@ def _make(path: Path, mode: int, owner: str | None) -> None:
 
 
 def _correct(path: Path, mode: int, owner: str | None) -> None:
-    if owner is not None:
-        entry = pwd.getpwnam(owner)
-        try:
-            os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
-        except PermissionError as error:
-            raise Refused(
-                f"{path} cannot be given to {owner}: its file server does not let root do so; export the share with "
-                f"no_root_squash, or give the folder to number {entry.pw_uid} on the server"
-            ) from error
-    path.chmod(mode)
+    """Give the folder itself its owner and mode: one in a folder of somebody else's may be a link by now."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if owner is not None:
+            _give(descriptor, path, owner)
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
+
+
+def _give(descriptor: int, path: Path, owner: str) -> None:
+    entry = pwd.getpwnam(owner)
+    try:
+        os.fchown(descriptor, entry.pw_uid, entry.pw_gid)
+    except PermissionError as error:
+        raise Refused(
+            f"{path} cannot be given to {owner}: its file server does not let root do so; export the share with "
+            f"no_root_squash, or give the folder to number {entry.pw_uid} on the server"
+        ) from error

@@ -78,12 +78,29 @@ def mounted(path: Path, table: Path = Path("/proc/self/mountinfo")) -> str:
     return source
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is such a folder. Refused when it does not answer in time."""
+    told = _told(path, ANSWER_S)
+    if told in {"No such file or directory", "Not a directory"}:
+        return False
+    _refuse(path, told)
+    return path.is_dir()
+
+
 def refuse_silent(path: Path, seconds: float = ANSWER_S) -> None:
-    """Refused when the folder does not answer in time.
+    """Refused when the folder does not answer in time."""
+    _refuse(path, _told(path, seconds))
+
+
+def _told(path: Path, seconds: float) -> str:
+    """What keeps the folder from answering, nothing where it does; Refused when it is silent.
 
     Asked by a child that is left behind if need be: the kernel may not let go of it before the server is back.
     """
-    child = subprocess.Popen(["stat", "-f", "--", str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # noqa: S603, S607 - our own words
+    child = subprocess.Popen(  # noqa: S603 - our own words
+        ["stat", "-f", "--", str(path)],  # noqa: S607 - from the system
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, "LC_ALL": "C"},
+    )  # fmt: skip
     try:
         _, said = child.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -91,8 +108,13 @@ def refuse_silent(path: Path, seconds: float = ANSWER_S) -> None:
         raise Refused(
             f"the share {path} does not answer within {seconds:g} s; look at its server and at `findmnt {path}`"
         ) from None
-    if child.returncode != 0:
-        told = said.decode(errors="replace").strip().rpartition(": ")[2] or "it cannot be looked at"
+    if child.returncode == 0:
+        return ""
+    return said.decode(errors="replace").strip().rpartition(": ")[2] or "it cannot be looked at"
+
+
+def _refuse(path: Path, told: str) -> None:
+    if told:
         raise Refused(f"the share {path} does not answer: {told}; look at its server and at `findmnt {path}`")
 
 
@@ -101,12 +123,11 @@ def plan(share: Mapping[str, Any]) -> list[Fix]:
     path = Path(share["path"])
     have = mounted(path)
     if not share["source"]:
-        if not have and not path.is_dir():
+        if not is_there(path):
             raise Refused(
                 f"the share {path} is not there; mount it, make it with `mkdir -p {path}` where this host is alone, or "
                 "set caelum_share_source to the export that holds it"
             )
-        refuse_silent(path)
         return []
     if have and have != share["source"]:
         raise Refused(

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..adopt.records import Records
 from ..errors import Refused
 from . import tree
 from .accounts import owner_name
@@ -37,6 +38,7 @@ def plan_purge(layout: Layout, runtime: Runtime, also: Sequence[str]) -> Purge:
     if not os.path.lexists(prefix):
         return Purge()
     _refuse_foreign(prefix)
+    _refuse_adopted(Records(prefix))
     candidates = (*_below(prefix, also), *(prefix / name for name in FOLDERS))
     trees = _outermost(path for path in candidates if os.path.lexists(path))
     for path in trees:
@@ -75,6 +77,14 @@ def _refuse_foreign(prefix: Path) -> None:
     if not any((prefix / mark).is_dir() for mark in MARKS):
         marks = " nor ".join(MARKS)
         raise Refused(f"{prefix} holds no deployment, neither {marks} is in it, and is not purged; {remedy}")
+
+
+def _refuse_adopted(records: Records) -> None:
+    if names := records.services():
+        raise Refused(
+            f"{records.folder} notes how to start {', '.join(names)} again, as before the deployment; `make down` and "
+            "give them back with `ansible-playbook adopt.yml -e adopt_step=return`, or remove that folder"
+        )
 
 
 def _refuse_out_of_reach(path: Path, prefix: Path) -> None:

@@ -106,4 +106,5 @@ def with_others(items: Iterable[Item], others: Iterable[Item]) -> tuple[Item, ..
 def _shown(item: Item) -> dict[str, Any]:
     component, _, slot = str(item["name"]).partition("@")
     port = {} if item.get("port") is None else {"port": item["port"]}
-    return {key: item.get(key) for key in SHOWN} | {"component": component, "slot": slot} | port
+    unit = {"unit": item["unit"]} if item.get("unit") else {}
+    return {key: item.get(key) for key in SHOWN} | {"component": component, "slot": slot} | port | unit

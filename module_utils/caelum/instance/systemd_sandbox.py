@@ -67,29 +67,14 @@ _ALWAYS = (
     "UMask=0077",
     "DevicePolicy=closed",
 )
-_PRIVILEGED = (
-    "# It changes this host as root, its units too, and starts processes that do: what it writes is not narrowed.",
-    "ProtectSystem=true",
-    "PrivateTmp=yes",
-    "ProtectKernelModules=yes",
-    "ProtectKernelLogs=yes",
-    "ProtectClock=yes",
-    "ProtectHostname=yes",
-    "RestrictRealtime=yes",
-    "RestrictNamespaces=yes",
-    "LockPersonality=yes",
-    "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",
-    "SystemCallArchitectures=native",
-    "KeyringMode=private",
-    "UMask=0022",
-)
+# How systemd is asked for something, and a home whose absence libpq takes for granted: it fails at a closed one.
+_ROOTS = frozenset({"/root", "/run/dbus", "/run/systemd/private"})
 
 
 def sandbox(instance: Instance, layout: Layout) -> Iterator[str]:
     """The lines for an instance's service unit."""
     if instance.options.privileged:
-        yield from _PRIVILEGED
-        return
+        yield "# Root, since it asks systemd for a unit that returns this host; by itself it changes nothing."
     yield from _ALWAYS
     yield from _ports(instance)
     yield from _devices(instance)
@@ -134,8 +119,18 @@ def _files(instance: Instance, layout: Layout) -> Iterator[str]:
     share = instance.environment.get(SHARE, "")
     writes = bool(share) and any(Path(path).is_relative_to(share) for path in instance.options.writable)
     closed = [*_HIDDEN, str(layout.credentials), str(layout.revisions)]
-    yield "NoExecPaths=/"
-    yield f"ExecPaths=/usr /bin /lib /lib64 {layout.services}"
+    state = str(layout.prefix / "var/lib/caelum" / instance.service)
+    yield "# ProtectSystem=strict leaves out /run, and what ExecPaths= names unless it is bound; NoExecPaths=/ what is"
+    yield "# mounted for this unit."
+    yield "ReadOnlyPaths=/run"
+    yield f"BindReadOnlyPaths=/usr {layout.services}"
+    yield f"ExecPaths=/usr {layout.services}"
+    own = "" if instance.options.privileged else f" -{state}"
+    yield f"NoExecPaths=/ /tmp /var/tmp /dev/shm{own}"
+    if instance.options.privileged:
+        yield "ProtectHome=tmpfs"
+        yield from (f"InaccessiblePaths=-{path}" for path in closed if path not in _ROOTS)
+        return
     if writes:
         # An empty /home keeps the way to the share open, which may be in one.
         yield "ProtectHome=tmpfs"
@@ -148,6 +143,5 @@ def _files(instance: Instance, layout: Layout) -> Iterator[str]:
         closed = [path for path in closed if not Path(share).is_relative_to(path)]
     else:
         yield "ProtectHome=tmpfs"
-    writable = [str(layout.prefix / "var/lib/caelum" / instance.service), *instance.options.writable]
-    yield from (f"ReadWritePaths=-{path}" for path in writable)
+    yield from (f"ReadWritePaths=-{path}" for path in (state, *instance.options.writable))
     yield from (f"InaccessiblePaths=-{path}" for path in closed)

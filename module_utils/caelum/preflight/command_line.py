@@ -20,6 +20,7 @@ RUNTIMES = ("native", "systemd")
 COMING = ("docker", "compose", "pm2")
 GROUPS = ("database", *SERVICES)
 SECRETS = ("vault_postgresql_admin_password", "vault_pim_owner_password", "vault_pim_user_password", "vault_tokens")
+PLACEHOLDER = "change-me"
 # Not a role's variables, but known on the command line.
 OTHERS = ("version", "service", "component", "rebuild", "break_glass")
 
@@ -30,8 +31,9 @@ class Asked:
 
     `given` are the variables on the command line, `known` all that roles declare with their types. `versions` are those
     of the services, and `pinned` those of single components of SenVec. `groups` has the number of hosts in each group
-    of the inventory, `slots` those of FinColl that its hosts run, `secrets` the names of the secrets that it holds; a
-    run that deploys nothing leaves these out.
+    of the inventory, `slots` those of FinColl that its hosts run, `secrets` the names of the secrets that it holds,
+    `placeholders` of those that still are the example's, `vault` its file of secrets; a run that deploys nothing leaves
+    these out.
     """
 
     version: str
@@ -48,11 +50,13 @@ class Asked:
     groups: Mapping[str, int] | None = None
     slots: Sequence[str] = ("stable",)
     secrets: Sequence[str] | None = None
+    placeholders: Sequence[str] = ()
+    vault: str = ""
 
 
 def refusal(asked: Asked) -> str:
     """Why a deployment cannot work; empty when nothing speaks against it."""
-    return _first(asked, (*_WHAT, _runtime, _groups, _secrets, _before_release, _prefix, _folders))
+    return _first(asked, (*_WHAT, _runtime, _groups, _secrets, _vault, _before_release, _prefix, _folders))
 
 
 def build_refusal(asked: Asked) -> str:
@@ -148,6 +152,34 @@ def _secrets(asked: Asked) -> str:
         f"inventory {asked.inventory} has no {', '.join(missing)}; copy {folder}/vault.yml.example to vault.yml beside "
         f"it, fill it in, and encrypt it with `ansible-vault encrypt {folder}/vault.yml`"
     )
+
+
+def _vault(asked: Asked) -> str:
+    """Secrets of a fleet are nobody's guess, and lie in no file that a copy of the checkout would carry along."""
+    if asked.runtime != "systemd":
+        return ""
+    if asked.placeholders:
+        return (
+            f"{', '.join(asked.placeholders)} of inventory {asked.inventory} is still {PLACEHOLDER!r}, as in the "
+            f"example; put real values in: `ansible-vault edit {asked.vault}`"
+        )
+    file = Path(asked.vault)
+    if set(SECRETS) <= set(asked.given) or not file.is_file() or file.read_bytes().startswith(b"$ANSIBLE_VAULT;"):
+        return ""
+    return f"{file} holds secrets and is not encrypted; run `ansible-vault encrypt {file}`"
+
+
+def placeholders(secrets: Iterable[tuple[str, Any]]) -> list[str]:
+    """Names of the secrets, given with their values, that hold a value of the example."""
+    return sorted(str(name) for name, value in secrets if _holds_placeholder(value))
+
+
+def _holds_placeholder(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_holds_placeholder, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_holds_placeholder, value))
+    return str(value).strip() == PLACEHOLDER
 
 
 def _before_release(asked: Asked) -> str:

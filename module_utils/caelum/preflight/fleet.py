@@ -26,6 +26,7 @@ PEER = {
 DATABASE = {
     "address": {"type": "str", "required": True},
     "port": {"type": "int", "required": True},
+    "sslmode": {"type": "str", "default": "prefer"},
 }
 SPEC = {
     "address": {"type": "str", "required": True},
@@ -132,6 +133,10 @@ def _driver() -> None:
 
 def _share(path: Path, source: str) -> None:
     """What is mounted must answer; what this deployment is to mount must have a server that does."""
+    mounted = bool(shares.mounted(path))
+    if mounted:
+        shares.refuse_silent(path)
+    there = mounted or (not source and shares.is_there(path))  # first: a folder above it may be what hangs
     for folder in reversed(path.parents):
         with suppress(FileNotFoundError):
             if not folder.stat().st_mode & 0o001:
@@ -139,8 +144,7 @@ def _share(path: Path, source: str) -> None:
                     f"the users of the services cannot enter {folder} on the way to the share {path}; "
                     f"allow it with `chmod o+x {folder}`, or set caelum_share to another place"
                 )
-    if shares.mounted(path) or (not source and path.is_dir()):
-        shares.refuse_silent(path)
+    if there:
         for name in KEYS:
             credentials.refuse_open(path / name)
         return
@@ -163,7 +167,8 @@ def _network(wanted: Mapping[str, Any]) -> None:
     with ThreadPoolExecutor(max_workers=len(peers) + 1) as pool:
         asked = []
         if database:
-            asked.append(pool.submit(reach.answers, str(database["address"]), int(database["port"])))
+            where = str(database["address"]), int(database["port"])
+            asked.append(pool.submit(reach.answers, *where, sslmode=str(database["sslmode"])))
         asked += [pool.submit(_silent, peer["name"], peer["address"], peer["port"]) for peer in peers]
         lines: Iterable[str] = [one.result() for one in asked]
     first = next(filter(None, lines), "")

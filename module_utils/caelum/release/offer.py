@@ -86,7 +86,7 @@ class Offer:
             return seen | {"unknown": self.store.unknown(*key)}
         if data != installed and manifest.sha256(data) == self.expected.get(key, manifest.sha256(data)):
             folder = self.store.folder(*key)
-            made = vouched(folder, *key, signing.public_pem(self.public_key))
+            made = vouched(folder, data, *key, signing.public_pem(self.public_key))
             if hashes:
                 check_files(folder, made, beat)
             seen["needed"] = self._needed(folder, made)

@@ -64,7 +64,8 @@ def publish(
 
 
 def _copy(source: Path, folder: Path, public: bytes, beat: Beat) -> None:
-    found = vouched(source, source.parent.name, source.name, public)
+    data = (source / manifest.NAME).read_bytes()
+    found = vouched(source, data, source.parent.name, source.name, public)
     clear_partials(folder)
     make_dirs(folder / "wheels")
     for name in (*found.files, manifest.SIGNATURE, manifest.NAME):
@@ -74,9 +75,10 @@ def _copy(source: Path, folder: Path, public: bytes, beat: Beat) -> None:
 def _name(folder: Path, final: Path, digest: str, public: bytes, beat: Beat) -> None:
     """Verify what was received, and rename it; what is not as it was signed is removed."""
     try:
-        found = vouched(folder, final.parent.name, final.name, public)
+        data = (folder / manifest.NAME).read_bytes()
+        found = vouched(folder, data, final.parent.name, final.name, public)
         check_files(folder, found, beat)
-        check_digest(folder / manifest.NAME, manifest.sha256((folder / manifest.NAME).read_bytes()), digest, found)
+        check_digest(folder / manifest.NAME, manifest.sha256(data), digest, found)
     except Refused:
         with contextlib.suppress(OSError):
             remove_tree(folder)

@@ -181,21 +181,25 @@ def verified(params: Params, check_mode: bool) -> dict[str, Any]:
     opt = prefix / "opt/caelum"
     services = sorted(entry.name for entry in opt.iterdir()) if opt.is_dir() else []
     every = [(name, version) for name in services for version in complete_releases(opt / name / "releases")]
-    verifier = Verifier()
-    verdicts = [
-        verifier.verify(
-            name,
-            version,
-            service_root(prefix, name) / "releases" / version,
-            store.folder(name, version) if store else None,
-        )
-        for name, version in named or every
-    ]
-    return {
-        "changed": False,
-        "releases": [asdict(verdict) | {"path": str(verdict.path)} for verdict in verdicts],
-        "findings": [line for verdict in verdicts for line in verdict.findings],
-    }
+
+    def work(beat: Beat) -> dict[str, Any]:
+        verifier = Verifier(beat)
+        verdicts = [
+            verifier.verify(
+                name,
+                version,
+                service_root(prefix, name) / "releases" / version,
+                store.folder(name, version) if store else None,
+            )
+            for name, version in named or every
+        ]
+        return {
+            "releases": [asdict(verdict) | {"path": str(verdict.path)} for verdict in verdicts],
+            "findings": [line for verdict in verdicts for line in verdict.findings],
+        }
+
+    found: dict[str, Any] = guarded(work, params["timeout"] if store else 0, store.path if store else Path())
+    return {"changed": False, **found}
 
 
 STATES: Mapping[str, Callable[[Params, bool], dict[str, Any]]] = {

@@ -52,10 +52,10 @@ class Store:
 
         Refused, naming the file, when it is not here, unsigned, signed by another key, or changed since.
         """
-        folder = self.folder(service, version)
-        if self.manifest_bytes(service, version) is None:
+        folder, data = self.folder(service, version), self.manifest_bytes(service, version)
+        if data is None:
             raise Refused(self.unknown(service, version))
-        found = vouched(folder, service, version, public)
+        found = vouched(folder, data, service, version, public)
         check_files(folder, found)
         return found
 
@@ -77,12 +77,12 @@ class Store:
             yield
 
 
-def vouched(folder: Path, service: str, version: str, public: bytes) -> Manifest:
-    """The manifest in `folder`, signed by the private half of `public` and of that release; its files are not read.
+def vouched(folder: Path, data: bytes, service: str, version: str, public: bytes) -> Manifest:
+    """The manifest that was read from `folder` as `data`, signed by the private half of `public` and of that release.
 
-    Refused, naming the file, otherwise.
+    Its files are not read, nor is the manifest again, which somebody may have exchanged since. Refused, naming the
+    file, otherwise.
     """
-    data = (folder / manifest.NAME).read_bytes()
     signature = folder / manifest.SIGNATURE
     if not signature.is_file():
         raise Refused(f"release {version} of {service} is unsigned: {signature} is missing; build it again")

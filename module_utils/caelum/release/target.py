@@ -43,7 +43,7 @@ def ask(python: Path) -> tuple[Target, Path]:
         return this_python(), base_python()
     answer = run([str(python), "-I", "-c", _ASK])
     if answer.returncode != 0:
-        raise Refused(f"{python} does not run as a Python: {reason(answer.stderr)}; give `python` another path")
+        raise Refused(f"{python} does not run as a Python: {reason(answer.stderr)}; correct release_python")
     *facts, base = json.loads(answer.stdout)
     return _target(*facts), Path(base)
 
@@ -63,7 +63,8 @@ def check(service: str, release: Target, host: Target) -> None:
     if (release.abi, release.platform) != (host.abi, host.platform):
         raise Refused(
             f"the release of {service} was built for {release.abi} on {release.platform}, this host has {host.abi} on "
-            f"{host.platform}; build it with this host's Python, or give `python` one that matches"
+            f"{host.platform}; set release_python to a Python of this host that matches, or run Ansible with one like "
+            "this host's: releases are built with it"
         )
     if _numbers(release.glibc) > _numbers(host.glibc):
         raise Refused(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..errors import Refused
 from . import locks, manifest
+from .guard import Beat, unwatched
 from .manifest import Manifest
 
 _SHOWN = 3  # files that a finding names
@@ -61,7 +62,8 @@ class Verdict:
 class Verifier:
     """Verifies releases one after the other; a file that several share is read once."""
 
-    def __init__(self) -> None:
+    def __init__(self, beat: Beat = unwatched) -> None:
+        self._beat = beat
         self._digests: dict[tuple[int, int, str], str] = {}
 
     def verify(self, service: str, version: str, path: Path, stored: Path | None) -> Verdict:
@@ -80,7 +82,7 @@ class Verifier:
         expected |= recorded
         edited = set()
         if stored is not None and (stored / manifest.NAME).is_file():
-            expected |= _shipped(site, stored, found)
+            expected |= _shipped(site, stored, found, self._beat)
             if (stored / manifest.NAME).read_bytes() != (path / manifest.NAME).read_bytes():
                 edited.add(path / manifest.NAME)
         missing = {file for file in expected if not file.is_file()}
@@ -99,7 +101,10 @@ class Verifier:
         keys = {file: (*_identity(file), algorithm) for file, (algorithm, _) in expected.items()}
         fresh = {key: file for file, key in keys.items() if key not in self._digests}
         with ThreadPoolExecutor(max_workers=4) as pool:
-            self._digests |= zip(fresh, pool.map(lambda pair: _digest(pair[1], pair[0][2]), fresh.items()), strict=True)
+            digests = pool.map(lambda pair: _digest(pair[1], pair[0][2]), fresh.items())
+            for key, digest in zip(fresh, digests, strict=True):
+                self._digests[key] = digest
+                self._beat()
         return {file for file, (_, digest) in expected.items() if self._digests[keys[file]] != digest}
 
 
@@ -118,11 +123,12 @@ def _recorded(site: Path, release: Path) -> tuple[list[str], dict[Path, Hash]]:
     return lacking, files
 
 
-def _shipped(site: Path, stored: Path, found: Manifest) -> dict[Path, Hash]:
+def _shipped(site: Path, stored: Path, found: Manifest, beat: Beat) -> dict[Path, Hash]:
     """The files that the store's wheels unpack to, where a RECORD that was edited with its files cannot mislead."""
     files: dict[Path, Hash] = {}
     for name in found.files:
         if name.endswith(".whl") and not name.startswith("wheels/uv-") and (stored / name).is_file():
+            beat()
             with zipfile.ZipFile(stored / name) as wheel:
                 # some wheels carry other distributions inside, each with a RECORD of its own further down
                 record = min(

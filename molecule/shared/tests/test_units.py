@@ -52,7 +52,8 @@ def test_memory_is_limited_as_the_specification_says(fleet: Fleet) -> None:
 
 
 def test_trainings_wait_for_the_close_in_new_york(fleet: Fleet) -> None:
-    with_jobs = [name for name in fleet.groups["finvec"] if "llm1-tech" in fleet.variables[name].get("finvec_jobs", [])]
+    jobs = {name: fleet.variables[name].get("finvec_jobs", ["llm1-tech"]) for name in fleet.groups["finvec"]}
+    with_jobs = [name for name, known in jobs.items() if "llm1-tech" in known]
     assert with_jobs
     for name in fleet.groups["finvec"]:
         timer = fleet.host(name).service("finvec-train@llm1.timer")
@@ -68,14 +69,20 @@ def test_trainings_wait_for_the_close_in_new_york(fleet: Fleet) -> None:
         assert job["User"] == "caelum-finvec"
 
 
-def test_every_unit_scores_at_most_what_its_file_explains(fleet: Fleet) -> None:
+def test_every_unit_scores_what_the_aim_is(fleet: Fleet) -> None:
+    """Root's too; what keeps a unit from a better score stands in its file, and is printed here."""
+    worse = {}
     for name in machines(fleet):
         host = fleet.host(name)
-        for unit, user, _ in units(fleet, name):
-            if user:
-                said = host.check_output("systemd-analyze security --no-pager %s", f"{unit}.service")
-                level = float(said.strip().splitlines()[-1].split(":")[1].split()[0])
-                assert level <= 1.5, (name, unit, level)
+        for file in host.check_output("grep -l ^Instance= /etc/systemd/system/*.service").split():
+            unit, text = file.rpartition("/")[2], host.file(file).content_string
+            said = host.check_output("systemd-analyze security --no-pager %s", unit)
+            level = float(said.strip().splitlines()[-1].split(":")[1].split()[0])
+            why = [line.removeprefix("# ") for line in text.splitlines()[1:] if line.startswith("# ")]
+            print(f"{name} {unit}: {level}", *why, sep="\n  ")
+            if level > 1.5:
+                worse[name, unit] = level
+    assert worse == {}
 
 
 @pytest.mark.parametrize("name", ["journald.conf.d"])

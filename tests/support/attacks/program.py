@@ -91,8 +91,16 @@ def listen(port: int) -> Way:
     return way
 
 
+def continued(pid: int) -> Way:
+    """Send a process a signal that does it no harm."""
+    return lambda: os.kill(pid, signal.SIGCONT)
+
+
 def module() -> None:
-    """Load a kernel module from a descriptor that is none: who may gets as far as being told so."""
+    """Load a kernel module from a descriptor that is none: who may gets as far as being told so.
+
+    A kernel without modules says ENOSYS to everybody, so that no word but EPERM is a sandbox's.
+    """
     ctypes.set_errno(0)
     LIBC.syscall(FINIT_MODULE[os.uname().machine], -1, b"", 0)
     number = ctypes.get_errno()
@@ -125,7 +133,7 @@ def mount() -> None:
 
 def attacks(targets: Targets) -> dict[str, dict[str, Way]]:
     """All attacks and their ways."""
-    victim = targets["victim_pid"]
+    victims = targets["victim_pids"]
     return {
         "read another service's secrets": {path: read(path) for path in targets["secrets"]},
         "write its own code": {
@@ -133,17 +141,17 @@ def attacks(targets: Targets) -> dict[str, dict[str, Way]]:
             **{path: alter(path) for path in targets["code_files"]},
         },
         "reach the share's credentials": {path: read(path) for path in targets["share_credentials"]},
-        "signal another service": {f"process {victim}": lambda: os.kill(victim, signal.SIGCONT)},
+        "signal another service": {f"process {pid}": continued(pid) for pid in victims},
         "open a listening port elsewhere": {f"port {targets['free_port']}": listen(targets["free_port"])},
         "load a module": {"finit_module": module},
         "read the journal": {path: read(path) for path in targets["journals"]},
         "use the controller's key": {path: read(path) for path in targets["keys"]},
-        "trace a process": {f"process {victim}": trace(victim)},
+        "trace a process": {f"process {pid}": trace(pid) for pid in victims},
         "mount": {"tmpfs": mount},
         "escape through /proc": {
             "root of process 1": lambda: list(Path("/proc/1/root/root").iterdir()),
-            f"environment of {victim}": read(f"/proc/{victim}/environ"),
-            f"memory of {victim}": alter(f"/proc/{victim}/mem"),
+            **{f"environment of {pid}": read(f"/proc/{pid}/environ") for pid in victims},
+            **{f"memory of {pid}": alter(f"/proc/{pid}/mem") for pid in victims},
         },
         "write units": {f"in {path}": create(path) for path in targets["unit_folders"]},
     }

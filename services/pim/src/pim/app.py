@@ -47,7 +47,7 @@ def build(settings: PimSettings, db: Database) -> FastAPI:
         problem = Problem(503, "Database unavailable", str(error), "ask again when the database is back")
         return problem.response(request.url.path)
 
-    app.include_router(routes.portless(pulse))
+    app.include_router(routes.portless(pulse, fleet=bool(settings.caelum_hosts)))
     app.include_router(routes.api(settings, db, observed))
     # Last, since the dashboard takes every path that is left.
     dashboard.mount(app, Board(settings, db, http, observed, pulse))

@@ -31,15 +31,16 @@ def api(settings: PimSettings, db: Database, observed: Fresh[Observed]) -> APIRo
     return router
 
 
-def portless(pulse: Pulse) -> APIRouter:
-    """Readiness of the processes that have no port of their own."""
+def portless(pulse: Pulse, *, fleet: bool = False) -> APIRouter:
+    """Readiness of the processes that have no port of their own; those of a `fleet` log to the journal."""
     router = APIRouter()
 
     @router.get("/health/{name}")
     async def health(name: Literal["worker", "reaper"]) -> dict[str, Any]:
         """The process's last heartbeat; 503 when it does not come."""
         if trouble := pulse.trouble(name):
-            remedy = f"read its log: make logs COMPONENT={PORTLESS[name]}"
+            log = f"journalctl -u {PORTLESS[name]}" if fleet else f"make logs COMPONENT={PORTLESS[name]}"
+            remedy = f"read its log: {log}"
             raise Problem(503, f"{name.capitalize()} not well", trouble, remedy)
         return {"ready": True, **pulse.facts()[name]}
 

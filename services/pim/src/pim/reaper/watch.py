@@ -38,7 +38,9 @@ def round_command(settings: ReaperSettings, environ: Mapping[str, str] = os.envi
         "CAELUM_ENV_FILE": environ.get("CAELUM_ENV_FILE", str(layout.env_file(settings.instance))),
         "CREDENTIALS_DIRECTORY": str(layout.credentials_of(settings.instance)),
     }
-    return detached.command(f"{settings.component}-round", COMMAND, passed)
+    root = settings.prefix
+    writable = (layout.config, root / "etc/systemd/system", layout.services, root / "var/lib/caelum", layout.logs)
+    return detached.command(f"{settings.component}-round", COMMAND, passed, [str(path) for path in writable])
 
 
 class Watcher:
