@@ -191,6 +191,11 @@ def before_release_slots(slots: Iterable[str], everywhere: Iterable[str]) -> lis
     return ["candidate"] if "candidate" in slots or "candidate" not in everywhere else []
 
 
+def with_job(names: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], job: str) -> list[str]:
+    """Hosts that a training job may run on; one that names no jobs may run it."""
+    return [name for name in names if job in hostvars[name].get("finvec_jobs", [job])]
+
+
 def service_users(groups: Iterable[str], base: int) -> list[dict[str, Any]]:
     """Users of the services that a host of these groups runs, as `caelum_host` takes them.
 

@@ -127,6 +127,7 @@ class FilterModule:
             "caelum_unfit": fleet.unfit,
             "caelum_url_of": topology.url_of,
             "caelum_urls": topology.urls,
+            "caelum_with_job": fleet.with_job,
             "caelum_verified": operations.verified,
             "caelum_well": rollout.well,
             "caelum_with_manifests": wanted.with_manifests,

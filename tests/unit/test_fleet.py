@@ -150,3 +150,8 @@ def test_a_service_knows_only_the_tokens_that_it_accepts() -> None:
         "operator": "a",
         "pim": "b",
     }
+
+
+def test_a_first_training_runs_where_its_job_may() -> None:
+    hosts = {"gpu-22": {"finvec_jobs": []}, "gpu-62": {"finvec_jobs": ["llm1-tech"]}, "localhost": {}}
+    assert fleet.with_job(hosts, hosts, "llm1-tech") == ["gpu-62", "localhost"]
