@@ -23,6 +23,8 @@ def test_a_check_of_a_fresh_fleet_ends_well_and_says_what_the_first_deployment_d
 
 
 def test_a_second_converge_of_the_fleet_changes_nothing(fleet: Fleet) -> None:
+    if fleet.fresh_check is None:
+        pytest.skip("the lab was deployed by somebody else, and Molecule knows nothing of it")
     run = fleet.molecule("idempotence")
     assert run.status == 0, run.output[-6000:]
 

@@ -82,7 +82,7 @@ def test_the_reaper_ends_what_a_killed_controller_left(fleet: Fleet, service: st
         assert not any(pending(fleet, one, service) for one in (FINCOLL, CANDIDATE))
     assert not pending(fleet, host, service)
     until("FinColl serves", fleet.all_serve)
-    assert fleet.ask(PIM, "/api/system/health", 5000)["services"]["pim"]["version"] == VERSION
+    assert fleet.ask(PIM, "/version", 5000)["version"] == VERSION
 
 
 @pytest.fixture

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -57,9 +59,16 @@ class Fleet:
     def molecule(self, step: str, scenario: str = "fleet", timeout: float = 1500) -> Run:
         """One step of a scenario."""
         kept, folder = _environment(), Path(sys.executable).parent
+        # what Molecule remembers of a scenario is this lab's alone
+        memory = Path(tempfile.gettempdir(), f"caelum-molecule-{self.name}")
+        kept["MOLECULE_EPHEMERAL_DIRECTORY"] = str(memory)
         environment = {**kept, "CAELUM_LAB": self.name, "PATH": f"{folder}:{kept['PATH']}", "NO_COLOR": "1"}
         command = [str(folder / "molecule"), step, "-s", scenario]
-        return _run(command, environment, timeout)
+        try:
+            return _run(command, environment, timeout)
+        finally:
+            if step in ("destroy", "test"):
+                shutil.rmtree(memory, ignore_errors=True)
 
     def deploy(self, *words: str, version: str = VERSION, inventory: str = INVENTORY, timeout: float = 900) -> Run:
         """`make deploy INVENTORY=production LAB=1`."""

@@ -199,9 +199,14 @@ def _read(path: Path) -> bytes | None:
 
 def _check_space(installs: Sequence[Install], needed: int, host: Host) -> None:
     if installs:
-        folder = next(path for path in (host.prefix, *host.prefix.parents) if path.exists())
-        free = shutil.disk_usage(folder).free
-        refuse_without_space(", ".join(map(str, installs)), host.prefix, needed + _SPARE_BYTES, free)
+        # a service's releases may lie on a disk of their own
+        wanted = {host.release(one.manifest.service, one.manifest.version).parent for one in installs}
+        free, where = min((shutil.disk_usage(_ground(folder)).free, folder) for folder in wanted)
+        refuse_without_space(", ".join(map(str, installs)), where, needed + _SPARE_BYTES, free)
+
+
+def _ground(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 def refuse_without_space(what: str, where: Path, needed: int, free: int) -> None:
