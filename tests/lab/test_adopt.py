@@ -39,6 +39,7 @@ PREPARE_POSTGRESQL = """
 set -e
 echo "listen_addresses = '*'" >> /etc/postgresql/15/main/postgresql.conf
 echo 'host all all 10.32.3.0/24 scram-sha-256' >> /etc/postgresql/15/main/pg_hba.conf
+systemctl enable --quiet postgresql
 systemctl restart postgresql
 until runuser -u postgres -- psql -qc 'SELECT 1' >/dev/null 2>&1; do sleep 0.2; done
 runuser -u postgres -- psql -qc "ALTER ROLE postgres PASSWORD 'hush-admin'" -c "CREATE ROLE pim_user LOGIN" \
