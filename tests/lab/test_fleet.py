@@ -44,7 +44,7 @@ def test_a_check_of_a_converged_fleet_would_change_nothing(fleet: Fleet) -> None
     before = fleet.rows()
     run = fleet.deploy("--check", "--diff")
     assert run.status == 0, run.output[-3000:]
-    assert "would change" not in run.output
+    assert "would change" not in run.output, run.output[-4000:]
     assert fleet.rows() == before
 
 
