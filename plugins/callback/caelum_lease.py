@@ -69,6 +69,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # ansible-core ships n
         self._opening: dict[tuple[str, str], dict[str, Any]] = {}  # logins of openings under way, by host and task
         self._left = False  # the leases were let go of
         self._ending = False
+        self._code: int | None = None
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
         """Take the signals over, once; a signal that is ignored, as under nohup, stays so."""
@@ -168,12 +169,19 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # ansible-core ships n
 
     def _leave_at_exit(self) -> None:
         """Where an error of Ansible's own ends the run, no callback hears of it."""
-        if os.getpid() == self._pid and self._heart.held and not self._ending:
+        if os.getpid() != self._pid:
+            return
+        if self._code is not None:
+            # In the moment of a fork Python drops what a handler raises, and Ansible ends with a code of its own.
+            sys.stdout.flush()
+            os._exit(self._code)
+        if self._heart.held and not self._ending:
             _say(f"left open: {self._leave('the run broke off')}")
 
     def _end(self, line: str, code: int) -> NoReturn:
         """Say the line and end the process, by itself or, if that takes too long, at once."""
         _say(line)
+        self._code = code
         signal.signal(signal.SIGALRM, lambda *_: os._exit(code))
         signal.alarm(UNWIND_S)
         raise SystemExit(code)
