@@ -71,6 +71,12 @@ options:
       host:
         description: Host that it changes on, or their list.
         type: str
+      version:
+        description: Version of the component, where it is not I(version).
+        type: str
+      git_commit:
+        description: Commit that this version was built from.
+        type: str
   action:
     description: Kind of change.
     choices: [deploy, rollback, test, promote, canary, abort]
@@ -291,7 +297,12 @@ SPEC: dict[str, Any] = {
         "type": "list",
         "elements": "dict",
         "default": [],
-        "options": {"component": {"type": "str", "required": True}, "host": {"type": "str"}},
+        "options": {
+            "component": {"type": "str", "required": True},
+            "host": {"type": "str"},
+            "version": {"type": "str"},
+            "git_commit": {"type": "str"},
+        },
     },
     "action": {"choices": ["deploy", "rollback", "test", "promote", "canary", "abort"], "default": "deploy"},
     "environment": {"type": "str", "default": "dev"},

@@ -259,6 +259,10 @@ instances:
       type: list
       elements: str
       sample: [release v1.0.0 -> v1.1.0, restart]
+    release:
+      description: Its version; left out for one that went.
+      type: str
+      sample: v1.1.0
     state:
       description: The runtime's word for the process's state after the last step, or now if there was none.
       type: str
@@ -307,7 +311,7 @@ def main() -> None:
         module.no_log_values.update(text for item in params["instances"] for text in item["credentials"].values())
         outcome = run(params, layout, runtime, check=module.check_mode)
         module.no_log_values.update(outcome.secrets)
-        rows = host.report(outcome.plan, outcome.state, runtime, outcome.names)
+        rows = host.report(outcome.plan, outcome.state, runtime, outcome.releases)
         records = _records(params["services"], layout.prefix)
     except Refused as refusal:
         module.fail_json(msg=str(refusal))

@@ -68,23 +68,31 @@ def against_history(hosts: Iterable[Mapping[str, Any]], history: Mapping[str, An
         for row in history["history"]
         if row["status"] == "in_progress"
     ]
-    live: dict[tuple[str, str], Mapping[str, Any]] = {}
-    for row in history["history"]:
-        if row["status"] == "success" and row["action"] in {"deploy", "promote", "rollback"}:
-            live.setdefault((row["service"], row["component"]), row)
     for facts in hosts:
+        live = _live(history["history"], str(facts.get("caelum_address", "")))
         for service, of in sorted((facts["__verify_revisions"].get("services") or {}).items()):
-            releases = {
-                topology.component(*str(one["name"]).split("@")): one["release"]
-                for one in (of["current"] or {}).get("instances", [])
-            }
+            releases: dict[str, list[str]] = {}
+            for one in (of["current"] or {}).get("instances", []):
+                releases.setdefault(topology.component(*str(one["name"]).split("@")), []).append(str(one["release"]))
             findings += [
-                f"{facts['inventory_hostname']}: {component} is at {release}, the history's last success is "
-                f"{live[service, component]['version']}"
-                for component, release in releases.items()
-                if (service, component) in live and live[service, component]["version"] != release
+                f"{facts['inventory_hostname']}: {component} is at {' and '.join(sorted(set(here)))}, the history's "
+                f"last success is {live[service, component]}"
+                for component, here in releases.items()
+                if (service, component) in live and live[service, component] not in here
             ]
     return findings
+
+
+def _live(rows: Iterable[Mapping[str, Any]], address: str) -> dict[tuple[str, str], str]:
+    """By service and component the version that the newest success on this host gave it, to one of its slots."""
+    found: dict[tuple[str, str], str] = {}
+    for row in rows:
+        where = str(row.get("host") or "")
+        # of many hosts the column names some and counts the others, any of which may be this one
+        here = not where or address in where.split(", ") or " and " in where
+        if here and row["status"] == "success" and row["action"] in {"deploy", "promote", "rollback"}:
+            found.setdefault((row["service"], row["component"]), str(row["version"]))
+    return found
 
 
 def _said(result: Mapping[str, Any]) -> str:

@@ -234,10 +234,15 @@ def share_folders(share: str, groups: Iterable[str]) -> list[dict[str, str]]:
 
 
 def state_directories(groups: Iterable[str]) -> list[dict[str, str]]:
-    """Folders of state of the services that a host of these groups runs, each its service's alone."""
+    """Folders of state of the services that a host of these groups runs, each its service's alone.
+
+    FinColl's is root's own: all that lies there is its kill switch, which it must not be able to lift itself.
+    """
     here = set(groups)
     return [
-        {"path": f"var/lib/caelum/{service}", "mode": "0750", "owner": system_user(service)}
+        {"path": f"var/lib/caelum/{service}", "mode": "0755", "owner": "root"}
+        if service == "fincoll"
+        else {"path": f"var/lib/caelum/{service}", "mode": "0750", "owner": system_user(service)}
         for service in SERVICES
         if service in here
     ]

@@ -94,7 +94,7 @@ def write(path: Path, halt: Halt) -> None:
     """
     try:
         make_dirs(path.parent)
-        # FinColl may run as another user, whose folder this is: a name that it could foresee might be a link of its
+        # where the folder is another user's, a name that could be foreseen might be a link of that user's
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(descriptor, "w") as file:
             json.dump(asdict(halt), file)

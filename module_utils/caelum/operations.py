@@ -96,8 +96,10 @@ def verified(listings: Iterable[Listing]) -> list[int]:
     return sorted({fence for fence, _ in tokens} - open_somewhere)
 
 
-def abort_lines(rows: Mapping[str, Any], returned: Sequence[str], service: str, away: Sequence[str] = ()) -> list[str]:
-    """What an abort did; `away` are hosts that could not be asked."""
+def abort_lines(
+    rows: Mapping[str, Any], returned: Mapping[str, Mapping[str, Sequence[str]]], service: str, away: Sequence[str] = ()
+) -> list[str]:
+    """What an abort did; `returned` are services with their `hosts`, `away` are hosts that could not be asked."""
     whose = f"of {service} " if service else ""
     unknown = f"{', '.join(away)} cannot be reached: run it again when they are back" if away else ""
     if not rows["ids"] and not returned:
@@ -107,7 +109,8 @@ def abort_lines(rows: Mapping[str, Any], returned: Sequence[str], service: str, 
     ]
     whole = [row["id"] for row in rows.get("rows") or [] if row.get("status") == "success"]
     closed = ", ".join(map(str, ended)) or "none"
-    back = f"returned to their last good release: {', '.join(returned)}" if returned else "no host was to be returned"
+    where = "; ".join(f"{name} on {', '.join(of['hosts'])}" for name, of in returned.items())
+    back = f"returned to their last good release: {where}" if returned else "no host was to be returned"
     kept = f"; closed as success, since all its hosts had verified it: deployment {', '.join(map(str, whole))}"
     line = f"closed as aborted: deployment {closed}; {back}{kept if whole else ''}"
     return ["", line, *([unknown] if unknown else []), ""]

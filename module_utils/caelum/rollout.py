@@ -111,16 +111,33 @@ def reached(hosts: Iterable[str], facts: Mapping[str, Facts], step: str) -> list
     return [host for host in hosts if _ran(facts[host].get(step) or {}) and not _wrong(facts[host].get(step))]
 
 
-def changes(hosts: Iterable[str], facts: Mapping[str, Facts], step: str, every: bool = False) -> list[dict[str, str]]:
-    """Components that change on any host, or all with `every`, each once with its hosts, for `caelum_deployment`."""
+def changes(
+    hosts: Iterable[str],
+    facts: Mapping[str, Facts],
+    step: str,
+    every: bool = False,
+    built: Iterable[Mapping[str, Any]] = (),
+) -> list[dict[str, str]]:
+    """Components that change on any host, or all with `every`, each once with its hosts, for `caelum_deployment`.
+
+    Each has its own version, as the step had it, and the commit where it is among the `built` releases.
+    """
     where: dict[str, list[str]] = {}
+    releases: dict[str, str] = {}
     rows = [(facts[host], row) for host in hosts for row in facts[host].get(step, {}).get("instances") or []]
     wanted = [pair for pair in rows if every or pair[1]["changes"]] or rows
     for host, row in wanted:
-        addresses = where.setdefault(component(*str(row["name"]).split("@")), [])
+        name = component(*str(row["name"]).split("@"))
+        addresses = where.setdefault(name, [])
         if str(host["caelum_address"]) not in addresses:
             addresses.append(str(host["caelum_address"]))
-    return [{"component": name, "host": _column(sorted(addresses))} for name, addresses in where.items()]
+        if row.get("release"):
+            releases[name] = str(row["release"])
+    commits = {(one["service"], one["version"]): str(one["commit"]) for one in built if one.get("commit")}
+    return [
+        {"component": name, "host": _column(sorted(addresses)), **_release(name, releases.get(name, ""), commits)}
+        for name, addresses in where.items()
+    ]
 
 
 def steps_of(hosts: Iterable[str], facts: Mapping[str, Facts], step: str) -> str:
@@ -243,6 +260,11 @@ def _one_line(text: object) -> str:
 
 def _pattern(hosts: Sequence[str] | None) -> str:
     return ":".join(hosts) if hosts else NOWHERE
+
+
+def _release(name: str, version: str, commits: Mapping[tuple[str, str], str]) -> dict[str, str]:
+    commit = commits.get((_service(name), version))
+    return {**({"version": version} if version else {}), **({"git_commit": commit} if commit else {})}
 
 
 def _column(addresses: Sequence[str]) -> str:

@@ -75,11 +75,6 @@ def releases(catalogue: Iterable[Mapping[str, Any]], senvec_versions: Mapping[st
     ]
 
 
-def commit_of(built: Iterable[Mapping[str, Any]], service: str) -> str:
-    """Commit that a service's release was built from, as `caelum_release` returned it; empty when it is not known."""
-    return next((str(item["commit"]) for item in built if item["service"] == service and item.get("commit")), "")
-
-
 def component(unit: str, slot: str) -> str:
     """Component of `fincoll@stable` and of `finvec-train@llm1`, whose part behind the @ is a job."""
     return unit if slot in {"stable", "candidate"} else f"{unit}@{slot}"

@@ -67,7 +67,6 @@ class FilterModule:
             "caelum_as_root": topology.as_root,
             "caelum_before_release_slots": fleet.before_release_slots,
             "caelum_changes": rollout.changes,
-            "caelum_commit_of": topology.commit_of,
             "caelum_controller_pid": topology.controller_pid,
             "caelum_drift": drift.drift,
             "caelum_earlier": rollout.earlier,

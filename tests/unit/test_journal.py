@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.caelum.database import writes
+from ansible.module_utils.caelum.database import entries, writes
 from ansible.module_utils.caelum.database.journal import Journal
 
 from support.modules import run_module
@@ -53,6 +53,33 @@ def log(database: Database) -> list[tuple[Any, ...]]:
         return connection.execute(
             "SELECT actor, action, target, detail - 'write_id' FROM audit_log ORDER BY id"
         ).fetchall()
+
+
+def test_a_component_of_another_version_has_that_version_and_its_commit_alone(
+    migrated_database: Database, login: dict[str, Any], tmp_path: Path
+) -> None:
+    components = [
+        {"component": "news", "host": "pim-27", "version": "v1.0.3"},
+        {"component": "social", "host": "pim-27", "version": "v1.0.0", "git_commit": "77aa"},
+        {"component": "aggregator", "host": "pim-27"},
+    ]
+    options: dict[str, Any] = {"service": "senvec", "components": components, "git_commit": "1f3c"}
+    record(login, **options)
+    record(away(login), **options, journal=str(tmp_path))
+    record(login, journal=str(tmp_path), components=FINCOLL)
+    with migrated_database.connect() as connection:
+        told = connection.execute(
+            "SELECT component, version, git_commit FROM deployment_history WHERE service_name = 'senvec' ORDER BY id"
+        ).fetchall()
+    assert told == [("news", "v1.0.3", None), ("social", "v1.0.0", "77aa"), ("aggregator", "v1.0.0", "1f3c")] * 2
+
+
+def test_a_journal_of_an_earlier_release_is_read() -> None:
+    change = entries.Change("pim", "v1.0.0", "deploy", "local", "dev", "jane", None, ())
+    written = entries.pack(entries.Recorded("id", change, "then", "now", "success"))
+    read = entries.unpack({**written, "components": [["pim-web", "pim-27"]]})
+    assert isinstance(read, entries.Recorded)
+    assert read.change.components == (entries.Component("pim-web", "pim-27"),)
 
 
 def test_a_deployment_is_written_down_afterwards_as_a_complete_row_per_component(

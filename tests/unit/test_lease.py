@@ -61,7 +61,8 @@ def rows(database: Database) -> list[tuple[Any, ...]]:
 def test_a_lease_ends_when_its_seconds_have_passed_since_the_last_beat(
     migrated_database: Database, login: dict[str, Any]
 ) -> None:
-    opened = open_one(login, lease=60)
+    own = [{**COMPONENTS[0], "version": "v1.0.3"}, *COMPONENTS[1:]]
+    opened = open_one(login, lease=60, components=own)
     assert opened["lease"] == 60
     silence(migrated_database, 50)
     assert expired(login) == []

@@ -76,10 +76,10 @@ def test_only_what_has_a_good_revision_can_be_returned_to_it() -> None:
 
 
 def test_an_abort_says_what_it_closed_and_what_it_returned() -> None:
-    assert "nothing of fincoll was under way" in operations.abort_lines({"ids": []}, [], "fincoll")[1]
-    line = operations.abort_lines({"ids": [7, 8]}, ["fincoll"], "")[1]
+    assert "nothing of fincoll was under way" in operations.abort_lines({"ids": []}, {}, "fincoll")[1]
+    line = operations.abort_lines({"ids": [7, 8]}, {"fincoll": {"hosts": ["a", "b"]}}, "")[1]
     assert "deployment 7, 8" in line
-    assert "last good release: fincoll" in line
+    assert "last good release: fincoll on a, b" in line
 
 
 def test_the_history_is_a_table_of_one_line_each() -> None:
@@ -141,6 +141,26 @@ def history(*rows: tuple[str, str, str]) -> dict[str, Any]:
 def test_nothing_is_found_where_host_and_history_agree() -> None:
     assert drift.drift([facts()], history(("v1.1.0", "deploy", "success"))) == []
     assert drift.lines([])[1] == "everything is as it was deployed"
+
+
+def test_a_host_is_held_against_what_the_history_says_of_it_and_of_either_slot() -> None:
+    both = revision("v1.1.0", "x") | {
+        "instances": [
+            {"name": f"fincoll@{slot}", "release": f"v1.{number}.0"}
+            for number, slot in enumerate(("candidate", "stable"))
+        ]
+    }
+    here = facts(caelum_address="10.0.0.1", __verify_revisions={"services": {"fincoll": service(both)}})
+
+    def told(*rows: tuple[str, str]) -> list[str]:
+        said = history(*((version, "deploy", "success") for version, _ in rows))
+        said["history"] = [{**row, "host": host} for row, (_, host) in zip(said["history"], rows, strict=True)]
+        return drift.drift([here], said)
+
+    assert told(("v1.0.0", "10.0.0.1"), ("v1.1.0", "10.0.0.1")) == [], "the newest went to the candidate slot"
+    assert told(("v2.0.0", "10.0.0.2"), ("v1.1.0", "10.0.0.2, 10.0.0.1")) == [], "the newest went to another host"
+    assert "is at v1.0.0 and v1.1.0, the history's last success is v2.0.0" in told(("v2.0.0", "10.0.0.1"))[0]
+    assert "v2.0.0" in told(("v2.0.0", "10.0.0.2, 10.0.0.3 and 9 more"))[0], "it may be one of those that are counted"
 
 
 def test_every_source_of_findings_counts() -> None:

@@ -123,6 +123,21 @@ def test_a_component_is_one_row_with_all_hosts_that_it_changes_on() -> None:
     assert len(rollout.changes(["h1"], none, "p")) == 1, "a host that was left half way has a row, though it is right"
 
 
+def test_a_component_is_recorded_at_its_own_version_and_commit() -> None:
+    rows = [("news@stable", "v1.0.3"), ("social@stable", "v1.1.0"), ("gone@stable", None)]
+    told = [{"name": name, "changes": ["x"], **({"release": of} if of else {})} for name, of in rows]
+    built = [
+        {"service": "senvec", "version": "v1.0.3", "commit": "1f3c"},
+        {"service": "senvec", "version": "v1.1.0", "commit": None},
+        {"service": "pim", "version": "v1.1.0", "commit": "77aa"},
+    ]
+    assert rollout.changes(["h1"], hosts(h1={"p": {"instances": told}}), "p", built=built) == [
+        {"component": "news", "host": "10.0.0.1", "version": "v1.0.3", "git_commit": "1f3c"},
+        {"component": "social", "host": "10.0.0.1", "version": "v1.1.0"},
+        {"component": "gone", "host": "10.0.0.1"},
+    ]
+
+
 def test_more_hosts_than_the_column_holds_are_counted() -> None:
     names = [f"h{number}" for number in range(15)]
     facts = {

@@ -46,12 +46,6 @@ def test_a_microservice_at_a_version_of_its_own_is_built_too() -> None:
     ]
 
 
-def test_the_commit_of_a_release_is_known_from_its_build() -> None:
-    built = [{"service": "pim", "commit": "1f3c"}, {"service": "senvec", "commit": None}, {"service": "finvec"}]
-    assert topology.commit_of(built, "pim") == "1f3c"
-    assert [topology.commit_of(built, name) for name in ("senvec", "finvec", "other")] == ["", "", ""]
-
-
 def test_shared_folders_belong_to_root_where_root_deploys() -> None:
     assert topology.owned([{"path": "var", "mode": "0755"}], as_root=True)[0]["owner"] == "root"
     assert "owner" not in topology.owned([{"path": "var", "mode": "0755"}], as_root=False)[0]

@@ -97,7 +97,8 @@ def open_rows(cursor: extensions.cursor, request: Request) -> tuple[list[int], i
     (token,) = cursor.fetchone() or (0,)
     ids: list[int] = []
     change = request.change
-    for component, host in sorted(change.components, key=lambda pair: pair[0]):
+    for changed in sorted(change.components, key=lambda one: one.component):
+        version, commit = change.release_of(changed)
         cursor.execute(
             """INSERT INTO deployment_history (service_name, version, action, host, status, environment, inventory,
                    component, git_commit, requested_by, heartbeat_at, fencing_token, lease_seconds)
@@ -105,16 +106,16 @@ def open_rows(cursor: extensions.cursor, request: Request) -> tuple[list[int], i
                ON CONFLICT (service_name, component, inventory) WHERE status = 'in_progress' DO NOTHING
                RETURNING id""",
             (
-                *(change.service, change.version, change.action, host, change.environment, change.inventory),
-                *(component, change.git_commit, change.requested_by, token, request.lease_s),
+                *(change.service, version, change.action, changed.host, change.environment, change.inventory),
+                *(changed.component, commit, change.requested_by, token, request.lease_s),
             ),
         )
         row = cursor.fetchone()
         if row is None:
-            raise _lost_race(cursor, change, component)
+            raise _lost_race(cursor, change, changed.component)
         ids.append(row[0])
-    told = {"fencing_token": token, **(request.controller or {}), **({"hosts": request.hosts} if request.hosts else {})}
-    record(cursor, ids, Event("opened", told))
+    told = {"fencing_token": token, "version": change.version, **(request.controller or {})}
+    record(cursor, ids, Event("opened", told | ({"hosts": request.hosts} if request.hosts else {})))
     return sorted(ids), int(token)
 
 

@@ -11,11 +11,21 @@ Evidence = dict[str, Any] | None
 
 
 @dataclass(frozen=True)
-class Change:
-    """What the history says of a deployment from its beginning; `components` are pairs of component and host.
+class Component:
+    """A component that changes: `host` is the list where it changes on several.
 
-    The host of a component that changes on several is their list.
+    `version` and `git_commit` are its own where they are not the service's.
     """
+
+    component: str
+    host: str | None = None
+    version: str | None = None
+    git_commit: str | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """What the history says of a deployment from its beginning: a row for each of `components`."""
 
     service: str
     version: str
@@ -24,7 +34,13 @@ class Change:
     environment: str
     requested_by: str
     git_commit: str | None
-    components: tuple[tuple[str, str | None], ...]
+    components: tuple[Component, ...]
+
+    def release_of(self, one: Component) -> tuple[str, str | None]:
+        """Version and commit of a component's row."""
+        if one.version in {None, self.version}:
+            return self.version, one.git_commit or self.git_commit
+        return str(one.version), one.git_commit
 
 
 @dataclass(frozen=True)
@@ -100,6 +116,8 @@ def pack(entry: Entry) -> dict[str, Any]:
 def unpack(fields: Mapping[str, Any]) -> Entry:
     """The entry that `pack` made `fields` of; without a kind it is a write, as journals had nothing else before.
 
+    Components in the journals of earlier releases are pairs of component and host.
+
     Raises KeyError, TypeError or ValueError for what is none.
     """
     told = dict(fields)
@@ -108,6 +126,8 @@ def unpack(fields: Mapping[str, Any]) -> Entry:
         told["ids"] = tuple(told["ids"])
         told["events"] = tuple(told.get("events") or ())
     if kind is Recorded:
-        told["components"] = tuple((component, host) for component, host in told["components"])
+        told["components"] = tuple(
+            Component(**one) if isinstance(one, Mapping) else Component(*one) for one in told["components"]
+        )
         told["change"] = Change(**{entry.name: told.pop(entry.name) for entry in dataclasses.fields(Change)})
     return kind(**told)

@@ -68,14 +68,15 @@ def add_recorded(cursor: extensions.cursor, entry: Recorded) -> list[int]:
     evidence = None if entry.evidence is None else as_json(entry.evidence)
     ids = []
     change = entry.change
-    for component, host in change.components:
+    for changed in change.components:
+        version, commit = change.release_of(changed)
         cursor.execute(
             """INSERT INTO deployment_history (service_name, version, action, host, status, started_at, completed_at,
                    logs, environment, inventory, component, git_commit, requested_by, evidence)
                VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id""",
             (
-                *(change.service, change.version, change.action, host, entry.status, entry.started_at),
-                *(entry.completed_at, entry.logs, change.environment, change.inventory, component, change.git_commit),
+                *(change.service, version, change.action, changed.host, entry.status, entry.started_at),
+                *(entry.completed_at, entry.logs, change.environment, change.inventory, changed.component, commit),
                 *(change.requested_by, evidence),
             ),
         )

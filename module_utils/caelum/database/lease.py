@@ -30,6 +30,7 @@ OVER = "coalesce(heartbeat_at, started_at) + make_interval(secs => lease_seconds
 class Group:
     """Open rows of one service that one controller holds, and whose lease is over.
 
+    `version` is the one that the service was to have; a component's own may be another.
     `token` is the rows' fencing token now. `opened_with` is the one that they were opened with: the same, unless a
     reaper seized them before and died; it is the token that the controller's hosts know. `silent` is the time since
     the last sign of life. A row's `host` may be None: such rows belong to no host's reaper but to one asked for all.
@@ -126,15 +127,16 @@ def loss(cursor: extensions.cursor, ids: Sequence[int]) -> str:
 def expired(cursor: extensions.cursor, inventory: str, host: str | None) -> list[Group]:
     """The deployments of `inventory` whose lease is over, the oldest first; with `host`, their rows on it alone."""
     cursor.execute(
-        f"""SELECT service_name, min(version), min(action), inventory, min(requested_by), fencing_token,
-                   min(coalesce(opening.token, fencing_token)),
+        f"""SELECT service_name, min(coalesce(opening.version, deployment_history.version)), min(action), inventory,
+                   min(requested_by), fencing_token, min(coalesce(opening.token, fencing_token)),
                    array_agg(id ORDER BY id), array_agg(component::text ORDER BY id),
                    array_remove(array_agg(DISTINCT host::text), NULL),
                    min(now() - coalesce(heartbeat_at, started_at)), min(opening.places)
             FROM deployment_history
             LEFT JOIN LATERAL (
-                SELECT (detail->>'fencing_token')::bigint AS token, detail->>'hosts' AS places FROM deployment_events
-                WHERE deployment_id = deployment_history.id AND event = 'opened'
+                SELECT (detail->>'fencing_token')::bigint AS token, detail->>'version' AS version,
+                       detail->>'hosts' AS places
+                FROM deployment_events WHERE deployment_id = deployment_history.id AND event = 'opened'
                 ORDER BY deployment_events.id LIMIT 1
             ) AS opening ON true
             WHERE status = 'in_progress' AND inventory = %s AND (%s::text IS NULL OR host = %s)

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import Refused
 from . import connection, controllers, deployments, history, writes
 from .connection import transaction
-from .entries import Change, Recorded, Write
+from .entries import Change, Component, Recorded, Write
 from .events import stamp
 from .journal import Journal
 
@@ -206,7 +206,7 @@ def _told(outcome: writes.Written, write: Write | None = None) -> dict[str, Any]
 
 
 def _change(params: Params) -> Change:
-    components = tuple((item["component"], item["host"]) for item in params["components"])
+    components = tuple(Component(**item) for item in params["components"])
     named = ("service", "version", "action", "inventory", "environment", "requested_by", "git_commit")
     return Change(**{name: params[name] for name in named}, components=components)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,11 @@ from .tree import Directory
 
 @dataclass(frozen=True)
 class Planned:
-    """What is to be done or was done, the processes that it was planned from, and the names of the instances listed."""
+    """What is to be done or was done, the processes that it was planned from, and the releases of those listed."""
 
     plan: Plan
     state: RuntimeState
-    names: tuple[str, ...] = ()
+    releases: Mapping[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         """Whether anything changes."""
@@ -67,7 +67,7 @@ def plan_instances(scope: Scope, items: Iterable[Item], services: Sequence[str])
     if plan.write:
         runtime.refuse_invalid([*asked.shared, *(file for item in asked.items for file in item.programs)])
     plan = replace(plan, end=(*plan.end, *more))
-    return Planned(plan, seen.runtime, tuple(instance.name for instance in instances))
+    return Planned(plan, seen.runtime, {instance.name: instance.release for instance in instances})
 
 
 def _directory(item: Mapping[str, Any], prefix: Path, owner_follows: bool) -> Directory:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -185,11 +185,12 @@ def apply(plan: Plan, runtime: Runtime) -> None:
         runtime.replace(plan.replace)
 
 
-def report(plan: Plan, state: RuntimeState, runtime: Runtime, names: Iterable[str]) -> list[dict[str, object]]:
-    """What the module returns of each instance, those that went included."""
+def report(plan: Plan, state: RuntimeState, runtime: Runtime, releases: Mapping[str, str]) -> list[dict[str, object]]:
+    """What the module returns of each instance, those that went included; `releases` are name to version."""
     rows = []
-    for name in dict.fromkeys([*names, *plan.changes]):
+    for name in dict.fromkeys([*releases, *plan.changes]):
         row: dict[str, object] = {"name": name, "changes": list(plan.changes.get(name, ()))}
+        row |= {"release": releases[name]} if name in releases else {}
         process = state.processes.get(name)
         if process:
             row |= {"state": process.state, **runtime.log(name)}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ..errors import Refused
 from . import host
@@ -20,11 +20,14 @@ from .runtime import Runtime, RuntimeState
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was done, or in check mode would be, the processes after it, and what a release was recorded or read as."""
+    """What was done, or in check mode would be, the processes after it, and what a release was recorded or read as.
+
+    `releases` are those of the instances listed, by name.
+    """
 
     plan: Plan
     state: RuntimeState
-    names: tuple[str, ...] = ()
+    releases: Mapping[str, str] = field(default_factory=dict)
     revision: Recorded | None = None
     fence: int | None = None
 
@@ -57,7 +60,7 @@ def _present(params: Params, layout: Layout, runtime: Runtime, *, check: bool) -
     planned = plan_instances(scope, items, params["services"])
     if not check:
         host.apply(planned.plan, runtime)
-    return Outcome(planned.plan, planned.state, planned.names)
+    return Outcome(planned.plan, planned.state, planned.releases)
 
 
 def _recorded(params: Params, scope: Scope) -> Outcome:
@@ -72,7 +75,7 @@ def _recorded(params: Params, scope: Scope) -> Outcome:
                 items = _with_kept(items, params["services"], scope)
             what = Recorded(**{**params["recorded"], "tokens": tuple(params["recorded"]["tokens"]), "instances": items})
         planned: Planned = apply_recorded(scope, revisions, what, token=params["fencing_token"])
-        return Outcome(planned.plan, planned.state, planned.names, what, revisions.highest_token())
+        return Outcome(planned.plan, planned.state, planned.releases, what, revisions.highest_token())
 
 
 def _with_kept(items: Sequence[Item], services: Iterable[str], scope: Scope) -> tuple[Item, ...]:
