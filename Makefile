@@ -31,6 +31,8 @@ PLAYBOOK = $(if $(INSIDE),$(INLAB) play '$(LAB_NAME)' --,.venv/bin/ansible-playb
 # Inventories whose hosts run systemd, and what is typed there in the place of a target that reads this machine's files.
 FLEET = $(filter-out local,$(INVENTORY))
 HERE = $(if $(FLEET),@echo "$@ is for this machine's own deployment; on a host of $(INVENTORY) type: ssh HOST $(1) (make topology INVENTORY=$(INVENTORY) lists hosts and units)" >&2; exit 2)
+# As many tests at once as the machine has cores, up to four; what shares a deployment stays together (tests/conftest.py).
+PYTEST = .venv-dev/bin/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 ONE = $(if $(SERVICE),-e 'service=$(SERVICE)')
 # Ansible reads no ansible.cfg by itself from a folder that everybody may write to.
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
@@ -118,13 +120,13 @@ venv-dev: venv ## Make the environment of tests and of work on the code
 	@tools/environment.sh .venv-dev locks/dev.txt "$$(tools/variant.sh .venv)"
 
 test: venv-dev lint ## Run every check and every test
-	@.venv-dev/bin/python -m pytest -m "not full" $(ARGS)
+	@$(PYTEST) -m "not full" $(ARGS)
 
 test-full: venv-dev lint ## Run those as well that take long: everything on one host, reboots, a share that hangs for minutes
-	@.venv-dev/bin/python -m pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 test-fast: venv-dev ## Run the tests that start no whole ecosystem and no machines
-	@.venv-dev/bin/python -m pytest -m "not integration and not lab" $(ARGS)
+	@$(PYTEST) -m "not integration and not lab" $(ARGS)
 
 lint: venv-dev ## Check style, types, layers, playbooks and shell
 	@tools/lint.sh

@@ -1,4 +1,7 @@
-"""Rules for all tests: what this machine lacks skips a test by name, or fails it under REQUIRE_ALL=1."""
+"""Rules for all tests: what runs beside what, and that what this machine lacks skips a test by name.
+
+Under REQUIRE_ALL=1 the latter fails it.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,22 @@ def installed(package: str) -> bool:
         return False
     query = subprocess.run(["dpkg-query", "-W", "-f=${Status}", package], check=False, capture_output=True, text=True)
     return "ok installed" in query.stdout
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep together what shares a deployment, a lab's machines or a file's fixtures; begin with what takes long."""
+    if not getattr(config.option, "loadgroup", False):
+        return
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=lambda item: (not item.get_closest_marker("lab"), not item.get_closest_marker("integration")))
+
+
+def _group(item: pytest.Item) -> str:
+    if item.get_closest_marker("lab"):
+        return "machines"
+    return "ecosystem" if "deployed" in getattr(item, "fixturenames", ()) else item.path.stem
 
 
 def _hold_back(reason: str) -> None:

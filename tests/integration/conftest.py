@@ -23,3 +23,11 @@ def live(deployed: tuple[Ecosystem, Run]) -> Ecosystem:
     ecosystem, run = deployed
     assert run.status == 0, run.output[-4000:]
     return ecosystem
+
+
+@pytest.fixture
+def at_v110(live: Ecosystem) -> Ecosystem:
+    """The ecosystem at v1.1.0, whatever the test before left."""
+    done = live.playbook("deploy.yml", "-e", "version=v1.1.0")
+    assert done.status == 0, done.output[-4000:]
+    return live

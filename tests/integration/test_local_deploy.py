@@ -14,20 +14,13 @@ import pytest
 
 from support import ecosystem as support
 from support.ecosystem import Ecosystem, Run
+from support.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 SENVEC = ("replay", "sentimentrader", "alphavantage", "social", "news", "aggregator")
 INSTANCES = {f"{name}@stable" for name in ("postgresql", *SENVEC, "fincoll", "pim-web", "pim-worker", "caelum-reaper")}
 MEMORY_CEILING_KIB = 700 * 1024
-
-
-def until(what: str, condition: Any, seconds: float = 15) -> None:
-    """Wait for a condition; fails with `what` when it does not come."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what}: not within {seconds} s"
-        time.sleep(0.2)
 
 
 def predict(ecosystem: Ecosystem) -> Any:
@@ -127,7 +120,7 @@ def test_a_stopped_senvec_masks_its_features_and_a_started_one_heals(live: Ecosy
     others = {name: pid for name, pid in live.processes().items() if name.split("@")[0] not in SENVEC}
     for name in SENVEC:
         live.supervisor.stopProcess(f"{name}@stable")
-    until("degraded", lambda: predict(live)["degraded"])
+    until("degraded", lambda: predict(live)["degraded"], 15)
     start = time.monotonic()
     for _ in range(20):
         assert predict(live)["degraded"] is True

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
-from xmlrpc.client import Fault
 
-import psycopg
 import pytest
 
 from support import scratch
-from support.ecosystem import ROOT, Ecosystem, Run
+from support.deploying import (
+    Started,
+    deploy,
+    everything,
+    good,
+    newest,
+    refused,
+    rows,
+    start_database,
+    version,
+    versions,
+)
+from support.ecosystem import Ecosystem
 from support.scratch import Scratch
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
-
-PORTS = {"fincoll": 8001, "pim": 5000, "senvec": 18000}
-LEASE_S = 4
-SIGNALS = {"INT": signal.SIGINT, "TERM": signal.SIGTERM, "KILL": signal.SIGKILL}
-STEPS = (
-    "Plan what would change",
-    "Open the deployment",
-    "Write the configuration",
-    "Apply the instances",
-    "Wait until every instance",
-    "Make it what a rollback",
-    "Close the deployment",
-    "Prune what is older",
-)
 
 
 @pytest.fixture(scope="module")
@@ -46,83 +36,6 @@ def broken() -> Iterator[Scratch]:
         lost = "return bars.lost()"
         made.release("v3.0.0", "services/fincoll/src/fincoll/app.py", lost, 'return "this release is broken"')
         yield made
-
-
-@pytest.fixture
-def at_v110(live: Ecosystem) -> Ecosystem:
-    """The ecosystem at v1.1.0, whatever the test before left."""
-    done = live.playbook("deploy.yml", "-e", "version=v1.1.0")
-    assert done.status == 0, done.output[-4000:]
-    return live
-
-
-def version(ecosystem: Ecosystem, service: str) -> str:
-    return str(ecosystem.get(PORTS[service], "/version")["version"])
-
-
-def versions(ecosystem: Ecosystem) -> dict[str, str]:
-    return {service: version(ecosystem, service) for service in PORTS}
-
-
-def everything(at: str) -> dict[str, str]:
-    return dict.fromkeys(PORTS, at)
-
-
-def rows(ecosystem: Ecosystem, after: int = 0) -> list[tuple[Any, ...]]:
-    """(service, version, action, status, logs) of deployments with an id above `after`, the oldest first."""
-    with ecosystem.database() as connection:
-        return connection.execute(
-            "SELECT service_name, version, action, status, coalesce(logs, '') FROM deployment_history WHERE id > %s"
-            " ORDER BY id",
-            (after,),
-        ).fetchall()
-
-
-def newest(ecosystem: Ecosystem) -> int:
-    with ecosystem.database() as connection:
-        row = connection.execute("SELECT coalesce(max(id), 0) FROM deployment_history").fetchone()
-    assert row
-    return int(row[0])
-
-
-def deploy(ecosystem: Ecosystem, to: str, *arguments: str) -> Run:
-    return ecosystem.playbook("deploy.yml", "-e", f"version={to}", *arguments)
-
-
-def good(run: Run) -> Run:
-    assert run.status == 0, run.output[-4000:]
-    return run
-
-
-def refused(run: Run) -> str:
-    """The last line of a run that failed, which is all that a person must read."""
-    assert run.status != 0, run.output[-4000:]
-    last = run.output.strip().splitlines()[-1]
-    assert last.startswith("failed: "), run.output[-4000:]
-    assert "Traceback" not in run.output
-    return last
-
-
-def until(what: str, condition: Any, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what}: not within {seconds} s"
-        time.sleep(0.2)
-
-
-def start_database(ecosystem: Ecosystem) -> None:
-    """Start PostgreSQL, unless it runs, and wait until it accepts logins."""
-
-    def answers() -> bool:
-        try:
-            newest(ecosystem)
-        except psycopg.OperationalError:
-            return False
-        return True
-
-    with suppress(Fault):  # supervisord tries it again by itself where it ended by itself
-        ecosystem.supervisor.startProcess("postgresql@stable", False)
-    until("the database", answers)
 
 
 def test_an_upgrade_and_two_rollbacks_go_back_twice(at_v110: Ecosystem) -> None:
@@ -225,89 +138,6 @@ def test_a_database_that_is_away_before_stops_everything_and_during_loses_nothin
     ]
 
 
-class Started:
-    """A deploy that runs in the background, in a session of its own, with a task's name printed when it begins."""
-
-    def __init__(self, ecosystem: Ecosystem, to: str, *arguments: str) -> None:
-        command = [str(Path(sys.executable).parent / "ansible-playbook"), "deploy.yml", "-v", "-e", f"version={to}"]
-        command += ["-e", f"caelum_prefix={ecosystem.prefix}", "-e", f"caelum_port_base={ecosystem.base}", *arguments]
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PYTEST_"))}
-        self._process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-        self._lines: list[str] = []
-
-    def __enter__(self) -> Started:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        assert self._process.stdout
-        self._process.stdout.close()
-
-    def wait_for(self, task: str) -> None:
-        """Return when the task begins; it is FinColl's where several services have one of that name."""
-        assert self._process.stdout
-        fincoll = False
-        for line in self._process.stdout:
-            self._lines.append(line)
-            fincoll = fincoll or line.startswith("PLAY [FinColl]")
-            if fincoll and line.startswith("TASK [") and task in line:
-                return
-        raise AssertionError(f"no task {task!r} in\n{''.join(self._lines)[-4000:]}")
-
-    def send(self, number: int) -> None:
-        """A signal as it really comes: Ctrl-C to the whole group of the terminal, the others to the process."""
-        if number == signal.SIGINT:
-            os.killpg(self._process.pid, number)
-        else:
-            self._process.send_signal(number)
-
-    def finish(self, seconds: float = 120) -> str:
-        """The whole output, when the run has ended."""
-        rest, _ = self._process.communicate(timeout=seconds)
-        return "".join(self._lines) + rest
-
-    @property
-    def status(self) -> int:
-        """Exit status."""
-        return int(self._process.returncode)
-
-
-@pytest.mark.parametrize("name", SIGNALS)
-def test_a_controller_that_is_cut_off_at_any_step_leaves_the_old_release_and_one_true_row(
-    at_v110: Ecosystem, name: str
-) -> None:
-    good(deploy(at_v110, "v1.2.0", "-e", "service=fincoll"))
-    here, there = "v1.2.0", "v1.1.0"
-    for step in STEPS:
-        since = newest(at_v110)
-        with Started(at_v110, there, "-e", "service=fincoll", "-e", f"caelum_lease={LEASE_S}") as run:
-            run.wait_for(step)
-            run.send(SIGNALS[name])
-            output = run.finish(60)
-        assert run.status != 0, f"{step}: {output[-2000:]}"
-        until(
-            f"{step}: the row is closed",
-            lambda since=since: "in_progress" not in {row[3] for row in rows(at_v110, since)},
-        )
-        told = [row[:4] for row in rows(at_v110, since)]
-        assert len(told) <= 1, f"{step}: {told}"
-        ended = told[0][3] if told else "none"
-        serving = there if ended == "success" else here
-        until(f"{step}: {serving} serves", lambda serving=serving: version(at_v110, "fincoll") == serving, 30)
-        assert ended in {"none", "aborted", "success"}, f"{step}: {rows(at_v110, since)}"
-        if step in STEPS[:4]:
-            assert ended != "success", f"{step}: nothing was verified yet"
-        # the next run ends clean, in the direction that is left
-        good(deploy(at_v110, there, "-e", "service=fincoll"))
-        assert version(at_v110, "fincoll") == there
-        here, there = there, here
-
-
 def test_abort_says_what_it_did_and_idle_says_so(at_v110: Ecosystem) -> None:
     idle = good(at_v110.playbook("abort.yml", "-e", "service=fincoll"))
     assert "nothing of fincoll was under way" in idle.output
@@ -380,41 +210,6 @@ def test_a_beta_goes_to_the_candidate_slot_and_stable_serves_on(at_v110: Ecosyst
     assert "fincoll@candidate" not in at_v110.processes()
     assert "candidate" in refused(deploy(at_v110, "v1.4.0-beta", "-e", "service=pim"))
     assert "edge" in refused(deploy(at_v110, "v1.4.0-rc.1"))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("-e", "version=v1.1"), "'v1.1' is not a version"),
-        (("-e", "version=v1.1.0", "-e", "fincol_port=1"), "no variable fincol_port; did you mean fincoll_port?"),
-        (("-e", "version=v1.2.0", "-e", "caelum_free_mib=99999999"), "caelum_free_mib"),
-        (("-e", "version=v1.1.0", "-e", "service=pimm"), "there is no service 'pimm'"),
-    ],
-)  # fmt: skip
-def test_bad_input_is_refused_in_one_line_and_changes_nothing(
-    live: Ecosystem, arguments: tuple[str, ...], words: str
-) -> None:
-    before, since = live.processes(), newest(live)
-    assert words in refused(live.playbook("deploy.yml", *arguments))
-    assert live.processes() == before
-    assert rows(live, since) == []
-
-
-def test_a_taken_port_is_refused_before_anything_changes(at_v110: Ecosystem) -> None:
-    before, since = at_v110.processes(), newest(at_v110)
-    command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as owner:
-        assert owner.stdout
-        port = int(owner.stdout.readline().split("port ")[1].split()[0])
-        try:
-            last = refused(deploy(at_v110, "v1.2.0", "-e", f"pim_port={port - at_v110.base}"))
-        finally:
-            owner.terminate()
-    assert str(port) in last
-    assert str(owner.pid) in last
-    assert "pim_port" in last
-    assert at_v110.processes() == before
-    assert rows(at_v110, since) == [], "SenVec, which comes before PIM, was not touched either"
 
 
 def test_a_halt_stops_predictions_and_a_rollback_passes_under_it(at_v110: Ecosystem) -> None:

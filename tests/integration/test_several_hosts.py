@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from support import several
+from support.deploying import good, refused
 from support.ecosystem import Run
 from support.several import GROUPS, Fleet
 
@@ -36,19 +37,6 @@ def fleet(first: tuple[Fleet, Run]) -> Fleet:
 
 def deploy(fleet: Fleet, version: str, *arguments: str) -> Run:
     return fleet.playbook("deploy.yml", "-e", f"version={version}", *arguments)
-
-
-def good(run: Run) -> Run:
-    assert run.status == 0, run.output[-4000:]
-    return run
-
-
-def refused(run: Run) -> str:
-    """The last line of a run that failed."""
-    assert run.status != 0, run.output[-4000:]
-    last = run.output.strip().splitlines()[-1]
-    assert last.startswith("failed: "), run.output[-4000:]
-    return last
 
 
 @contextmanager

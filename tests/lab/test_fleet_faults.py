@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.fleet import CANDIDATE, DATABASE, FINCOLL, PIM, TRAINING, VERSION, Fleet, Run, predicting, until
+from support.fleet import CANDIDATE, DATABASE, FINCOLL, PIM, TRAINING, VERSION, Fleet, Run, predicting
+from support.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800)]
 NEXT = "v1.1.1"

@@ -14,7 +14,8 @@ import pytest
 import yaml
 from tools.lab.places import ROOT
 
-from support.fleet import CANDIDATE, FINCOLL, INVENTORY, PIM, TRAINING, VERSION, Fleet, predicting, until
+from support.fleet import CANDIDATE, FINCOLL, INVENTORY, PIM, TRAINING, VERSION, Fleet, predicting
+from support.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800)]
 NEXT = "v1.1.1"

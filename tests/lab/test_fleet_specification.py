@@ -7,8 +7,9 @@ import re
 import pytest
 
 from support import specification
-from support.fleet import CANDIDATE, FINCOLL, Fleet, until
+from support.fleet import CANDIDATE, FINCOLL, Fleet
 from support.specification import Line
+from support.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800)]
 LINES = [line for line in specification.load() if line.fleet]

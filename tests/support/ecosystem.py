@@ -115,11 +115,20 @@ class Ecosystem:
 
 
 def free_base() -> int:
-    """A port base at which all ports can be listened on, and none is one that the system hands out (32768 and up)."""
-    for base in random.sample(range(1000, 14600, 100), 100):
+    """A port base at which all ports can be listened on, and none is one that the system hands out (32768 and up).
+
+    Tests that run beside these choose among others, since a base is free until what is deployed there has begun.
+    """
+    workers, mine = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")), _worker()
+    bases = range(1000 + 100 * mine, 14600, 100 * workers)
+    for base in random.sample(bases, len(bases)):
         if all(_free(port + base) for port in PORTS):
             return base
     raise RuntimeError("no port base between 1000 and 14600 is free")
+
+
+def _worker() -> int:
+    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
 
 def _free(port: int) -> bool:

@@ -9,8 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,21 +146,6 @@ def predicting(fleet: Fleet, every_s: float = 0.5, at: str = FINCOLL) -> Iterato
     finally:
         done.set()
         thread.join()
-
-
-def until(what: str, condition: Callable[[], Any], seconds: float = 60) -> Any:
-    """Wait for a condition; it may fail meanwhile."""
-    deadline = time.monotonic() + seconds
-    said: Any = None
-    while time.monotonic() < deadline:
-        try:
-            said = condition()
-            if said:
-                return said
-        except Exception as error:
-            said = error
-        time.sleep(0.5)
-    raise AssertionError(f"{what} did not come to pass within {seconds:g} s; last: {said}")
 
 
 def _environment() -> dict[str, str]:

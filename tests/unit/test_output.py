@@ -45,6 +45,14 @@ def test_after_a_failure_its_message_is_the_last_line_and_whole(tmp_path: Path) 
     assert lines[-1] == "failed: port 8001 is taken by pid 42"
 
 
+def test_commands_are_told_with_the_inventory_of_the_run(tmp_path: Path) -> None:
+    told = "end it with `ansible-playbook abort.yml` or `ansible-playbook -i elsewhere deploy.yml`"
+    (tmp_path / "my hosts").write_text("one\n")
+    lines = play(tmp_path, [{"ansible.builtin.fail": {"msg": told}}], hosts=str(tmp_path / "my hosts"))
+    wanted = f"`ansible-playbook -i '{tmp_path}/my hosts' abort.yml` or `ansible-playbook -i elsewhere deploy.yml`"
+    assert lines[-1] == f"failed: end it with {wanted}"
+
+
 def test_a_failure_that_was_rescued_does_not_end_the_run_in_red(tmp_path: Path) -> None:
     lines = play(tmp_path, [{"block": [FAIL], "rescue": [CHANGE]}])
     assert any("FAILED: Start the service" in line for line in lines)
