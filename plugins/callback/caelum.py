@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import time
 from pathlib import Path
 from typing import Any
 
-from ansible import constants
+from ansible import constants, context
 from ansible.plugins.callback.default import CallbackModule as Default
 
 DOCUMENTATION = r"""
@@ -16,7 +18,8 @@ short_description: What changed, where and how long it took; on failure the line
 description:
   - Names each play, each task that changed something or failed, and its seconds. Tasks that found everything right
     are counted, and the slow ones named.
-  - Ends with the recap, the table of M(caelum_report), and after a failure with its message.
+  - Ends with the recap, the table of M(caelum_report), and after a failure with its message. Commands that these name
+    are completed by the run's C(-i), unless it went to the inventory of F(ansible.cfg).
   - With C(-v) it is the default output.
 extends_documentation_fragment:
   - default_callback
@@ -141,9 +144,9 @@ class CallbackModule(Default):  # type: ignore[misc] # ansible-core ships no typ
         else:
             self._recap(stats)
         for line in self._table:
-            self._display.display(line)
+            self._display.display(_here(line))
         if self._failures and (stats.failures or stats.dark):
-            self._display.display(f"failed: {self._failures[-1]}", color=constants.COLOR_ERROR)
+            self._display.display(f"failed: {_here(self._failures[-1])}", color=constants.COLOR_ERROR)
 
     def _away_line(self, result: Any) -> str:
         hosts = list(dict.fromkeys(self._away))
@@ -185,6 +188,15 @@ class CallbackModule(Default):  # type: ignore[misc] # ansible-core ships no typ
             self._meant[text] = line
             return line
         return text if "rc" in found else self._meant.get(text, text)
+
+
+def _here(line: str) -> str:
+    """A line whose commands name the inventory of this run, where that is another than they go to by themselves."""
+    given = [str(one) for one in context.CLIARGS.get("inventory") or ()]
+    if not given or given == [str(one) for one in constants.DEFAULT_HOST_LIST]:
+        return line
+    words = " ".join(f"-i {shlex.quote(one.removeprefix(f'{Path.cwd()}/'))}" for one in given)
+    return re.sub(r"\bansible-playbook (?!-i )(?=\S+\.yml)", f"ansible-playbook {words} ", line)
 
 
 def _argument_errors(found: dict[str, Any]) -> str:

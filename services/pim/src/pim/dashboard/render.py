@@ -44,9 +44,10 @@ def _halt(view: View) -> str:
     else:
         reason = f": {text(halt['reason'])}" if halt.get("reason") else ""
         told = f"By {text(halt.get('by'))}, since {moment(halt.get('at'))}{reason}."
+    where = "" if view.inventory == "local" else f"-i inventory/{text(view.inventory)} "
     return (
         f'<p class="halt" role="alert"><b>Predictions are halted.</b> <span>{told} '
-        "Resume with <code>ansible-playbook resume.yml</code>.</span></p>"
+        f"Resume with <code>ansible-playbook {where}resume.yml</code>.</span></p>"
     )
 
 
