@@ -134,7 +134,18 @@ def test_a_problem_keeps_its_own_members(example):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic eA==", "Bearer wrong", TOKEN])
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic eA==",
+        "Bearer wrong",
+        pytest.param(TOKEN, id="the token without its scheme"),
+    ],
+)
 def test_a_guarded_route_refuses_all_but_a_known_token(example, header):
     answer = example.ask("GET", "/guarded", headers={} if header is None else {"authorization": header})
     assert answer.status_code == 401
