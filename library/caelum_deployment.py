@@ -146,6 +146,12 @@ options:
     type: list
     elements: int
     default: []
+  brought:
+    description:
+      - Hosts that have the release which a deployment brought, by the fencing token that this was opened with, for
+        C(aborted). Rows of it that were closed as C(aborted) are made a success where all its hosts have it.
+    type: dict
+    default: {}
   detail:
     description: What else is known about the step; no secrets.
     type: dict
@@ -244,8 +250,14 @@ lease:
   returned: for C(opened), outside check mode
   type: int
   sample: 30
+undone:
+  description: Those tokens of I(brought) that stay aborted, since other hosts do not have it; these are to return.
+  returned: for C(aborted)
+  type: list
+  elements: int
+  sample: [7]
 rows:
-  description: The rows that were aborted.
+  description: The rows that were aborted, and those that turned out to be a success.
   returned: for C(aborted)
   type: list
   elements: dict
@@ -317,6 +329,7 @@ SPEC: dict[str, Any] = {
     "hosts": {"type": "dict", "default": {}},
     "events": {"type": "list", "elements": "dict", "default": [], "options": EVENT},
     "verified": {"type": "list", "elements": "int", "default": [], "no_log": False},
+    "brought": {"type": "dict", "default": {}},
     "detail": {"type": "dict", "default": {}},
     "status": {"choices": ["success", "failed", "aborted", "rolled_back", "inconclusive"]},
     "started_at": {"type": "str"},

@@ -98,6 +98,9 @@ services:
     committed:
       description: Token of the deployment that made it current last, 0 while something is pending.
       type: int
+    brought:
+      description: The same where that deployment brought it as well, so that a rollback undoes just this; else 0.
+      type: int
     revisions:
       description: All that are kept, the newest first.
       type: list
@@ -134,12 +137,14 @@ def settled(params: dict[str, Any], revisions: Revisions, *, check: bool) -> dic
 def listed(revisions: Revisions) -> dict[str, Any]:
     """What the host recorded of a service."""
     current, previous, pending = revisions.current(), revisions.previous(), revisions.pending()
+    committed = current.fencing_token if current and pending is None else 0
     return {
         "current": current.shown() if current else None,
         "previous": previous.shown() if previous else None,
         "pending": pending.shown() if pending else None,
         "fence": revisions.highest_token(),
-        "committed": current.fencing_token if current and pending is None else 0,
+        "committed": committed,
+        "brought": committed if current and current.made == committed else 0,
         "revisions": [
             {key: getattr(one, key) for key in ("number", "version", "action", "at", "previous")}
             for one in revisions.kept()

@@ -23,6 +23,7 @@ def installed(package: str) -> bool:
     return "ok installed" in query.stdout
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep together what shares a deployment, a lab's machines or a file's fixtures; begin with what takes long."""
     if not getattr(config.option, "loadgroup", False):

@@ -53,13 +53,26 @@ def _able(service: str, hosts: list[str], listings: Mapping[str, Listing]) -> li
     return [host for host, of in found.items() if of["current" if of["pending"] else "previous"]] or hosts
 
 
-def half_way(listings: Mapping[str, Listing]) -> dict[str, dict[str, list[str]]]:
-    """By service, the `hosts` with something pending and a good revision to return to."""
+def half_way(listings: Mapping[str, Listing], undone: Sequence[int] = ()) -> dict[str, dict[str, list[str]]]:
+    """By service, the `hosts` with something pending and a good revision to return to.
+
+    Those too that have what a deployment with a token in `undone` brought, which ended before all its hosts had it.
+    """
     found: dict[str, dict[str, list[str]]] = {}
     for host, listing in listings.items():
         for name, of in sorted(listing.items()):
-            if of["pending"] and of["current"]:
+            if (of["pending"] and of["current"]) or (of.get("brought", 0) in undone and of["previous"]):
                 found.setdefault(name, {"hosts": []})["hosts"].append(host)
+    return found
+
+
+def brought(listings: Mapping[str, Listing]) -> dict[str, list[str]]:
+    """By the token of a deployment, in words, the hosts that have what it brought and nothing newer."""
+    found: dict[str, list[str]] = {}
+    for host, listing in listings.items():
+        for of in listing.values():
+            if of.get("brought"):
+                found.setdefault(str(of["brought"]), []).append(host)
     return found
 
 

@@ -65,6 +65,7 @@ class FilterModule:
             "caelum_adopt_results": adopt_words.results,
             "caelum_adopt_taken": adopt_words.taken,
             "caelum_as_root": topology.as_root,
+            "caelum_brought": operations.brought,
             "caelum_before_release_slots": fleet.before_release_slots,
             "caelum_changes": rollout.changes,
             "caelum_controller_pid": topology.controller_pid,

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 import pytest
 
 from support import several
-from support.deploying import good, refused
+from support.deploying import Started, good, refused
 from support.ecosystem import Run
 from support.several import GROUPS, Fleet
+from support.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -37,6 +38,10 @@ def fleet(first: tuple[Fleet, Run]) -> Fleet:
 
 def deploy(fleet: Fleet, version: str, *arguments: str) -> Run:
     return fleet.playbook("deploy.yml", "-e", f"version={version}", *arguments)
+
+
+def aborted(fleet: Fleet) -> str:
+    return good(fleet.playbook("abort.yml", "-e", "service=fincoll")).output
 
 
 @contextmanager
@@ -103,6 +108,36 @@ def test_what_fails_on_one_host_is_taken_back_on_all_and_so_is_what_the_run_did_
     assert ("fincoll", "v1.2.0", "deploy", "rolled_back") in told
     assert ("senvec", "v1.1.0", "rollback", "success") in told
     assert not any(row[3] == "in_progress" for row in told)
+
+
+def test_an_abort_leaves_no_host_apart_when_a_controller_was_lost_amid_the_commits(fleet: Fleet) -> None:
+    since = fleet.newest()
+    with Started(fleet, "v1.2.0", "-e", "service=fincoll", "-e", "caelum_lease=4") as run:
+        run.wait_for("Make it what a rollback")
+        run.lose()
+    until("the reaper closes the row", lambda: fleet.rows(since)[0][3] != "in_progress")
+    aborted(fleet)
+    (row,) = fleet.rows(since)
+    slots = {fleet.slot("two"), fleet.slot("three")}
+    assert (slots, row[3]) in [({"v1.1.0"}, "aborted"), ({"v1.2.0"}, "success")], row
+    assert "everything is as it was deployed" in good(fleet.playbook("verify.yml")).output
+
+
+def test_what_all_hosts_had_verified_is_a_success_though_its_controller_was_lost(
+    fleet: Fleet,
+) -> None:
+    since = fleet.newest()
+    with Started(fleet, "v1.3.0", "-e", "service=fincoll", "-e", "caelum_lease=4") as run:
+        run.wait_for("Apply the instances")
+        with fleet.sql() as connection, connection.transaction():
+            connection.execute("SELECT 1 FROM deployment_history WHERE status = 'in_progress' FOR UPDATE")
+            until("all have committed", lambda: {fleet.committed(one) for one in ("two", "three")} == {"v1.3.0"})
+            run.lose()
+    until("the reaper closes the row", lambda: fleet.rows(since)[0][3] == "aborted")
+    assert "closed as success" in aborted(fleet)
+    assert [row[1:4] for row in fleet.rows(since)] == [("v1.3.0", "deploy", "success")]
+    assert {fleet.slot("two"), fleet.slot("three")} == {"v1.3.0"}
+    assert "everything is as it was deployed" in good(fleet.playbook("verify.yml")).output
 
 
 def test_a_host_that_is_down_is_refused_before_anything_changes(fleet: Fleet) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 from xmlrpc.client import Fault
 
 import psycopg
 
 from support.ecosystem import ROOT, Ecosystem, Run
+from support.several import Fleet
 from support.waiting import until
 
 PORTS = {"fincoll": 8001, "pim": 5000, "senvec": 18000}
@@ -84,9 +83,8 @@ def start_database(ecosystem: Ecosystem) -> None:
 class Started:
     """A deploy that runs in the background, in a session of its own, with a task's name printed when it begins."""
 
-    def __init__(self, ecosystem: Ecosystem, to: str, *arguments: str) -> None:
-        command = [str(Path(sys.executable).parent / "ansible-playbook"), "deploy.yml", "-v", "-e", f"version={to}"]
-        command += ["-e", f"caelum_prefix={ecosystem.prefix}", "-e", f"caelum_port_base={ecosystem.base}", *arguments]
+    def __init__(self, place: Ecosystem | Fleet, to: str, *arguments: str) -> None:
+        command = place.command("deploy.yml", "-v", "-e", f"version={to}", *arguments)
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PYTEST_"))}
         self._process = subprocess.Popen(
             command, cwd=ROOT, env=environment, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -121,6 +119,11 @@ class Started:
             os.killpg(self._process.pid, number)
         else:
             self._process.send_signal(number)
+
+    def lose(self) -> None:
+        """End it and all that it started at once, as a controller does that loses its power."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
     def finish(self, seconds: float = 120) -> str:
         """The whole output, when the run has ended."""

@@ -54,14 +54,18 @@ class Ecosystem:
         self, name: str, *arguments: str, timeout: float = 600, environment: Mapping[str, str] | None = None
     ) -> Run:
         """Run a playbook on inventory/local with this prefix and port base; `environment` is added to the caller's."""
-        command = [str(self.bin / "ansible-playbook"), name]
-        command += ["-e", f"caelum_prefix={self.prefix}", "-e", f"caelum_port_base={self.base}", *arguments]
+        command = self.command(name, *arguments)
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PYTEST_"))}
         done = subprocess.run(
             command, cwd=ROOT, env={**kept, **(environment or {})}, check=False, text=True, timeout=timeout,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         return Run(done.returncode, done.stdout)
+
+    def command(self, playbook: str, *arguments: str) -> list[str]:
+        """What runs a playbook, word by word."""
+        place = ["-e", f"caelum_prefix={self.prefix}", "-e", f"caelum_port_base={self.base}"]
+        return [str(self.bin / "ansible-playbook"), playbook, *place, *arguments]
 
     def url(self, port: int, path: str) -> str:
         """Address of a route, by the port that it has without a base."""

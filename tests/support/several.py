@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -57,18 +58,29 @@ class Fleet:
 
     def playbook(self, name: str, *arguments: str, timeout: float = 600) -> Run:
         """Run a playbook on the inventory."""
-        command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(self.place / "inventory"), name]
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PYTEST_"))}
         done = subprocess.run(
-            [*command, *arguments], cwd=ROOT, env=kept, check=False, text=True, timeout=timeout,
+            self.command(name, *arguments), cwd=ROOT, env=kept, check=False, text=True, timeout=timeout,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         return Run(done.returncode, done.stdout)
+
+    def command(self, playbook: str, *arguments: str) -> list[str]:
+        """What runs a playbook, word by word."""
+        program = Path(sys.executable).parent / "ansible-playbook"
+        return [str(program), "-i", str(self.place / "inventory"), playbook, *arguments]
 
     def slot(self, host: str, service: str = "fincoll", instance: str = "fincoll@stable") -> str:
         """The version that an instance's slot points to; empty where there is none."""
         link = self.prefix(host) / "opt/caelum" / service / "slots" / instance
         return link.readlink().name if link.is_symlink() else ""
+
+    def committed(self, host: str, service: str = "fincoll") -> str:
+        """The version of the host's last good release; empty while it is getting another."""
+        folder = self.prefix(host) / "var/lib/caelum/revisions" / service
+        if (folder / "pending.json").exists():
+            return ""
+        return str(json.loads((folder / "current").read_text())["version"])
 
     def rows(self, after: int = 0) -> list[tuple[Any, ...]]:
         """(service, version, action, status, host, logs) of deployments with an id above `after`, the oldest first."""

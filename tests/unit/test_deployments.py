@@ -213,6 +213,36 @@ def test_an_abort_without_a_service_ends_all_and_gives_a_token_that_shuts_everyb
     assert idle["fencing_token"] > aborted["fencing_token"], "hosts left half way are taken back with it"
 
 
+def test_an_abort_makes_a_success_of_what_all_hosts_have_and_names_what_only_some_have(
+    migrated_database: Database, login: dict[str, Any]
+) -> None:
+    opened = run_module("caelum_deployment", opening(login, hosts={"a": "10.0.0.1", "b": "10.0.0.2"}))
+    abort = {"state": "aborted", "database": login, "requested_by": "joe"}
+    token = opened["fencing_token"]
+    ended = run_module("caelum_deployment", {**abort, "brought": {str(token): ["a"]}})
+    assert (ended["ids"], ended["undone"], {row["status"] for row in ended["rows"]}) == (
+        opened["ids"],
+        [token],
+        {"aborted"},
+    )
+    again = run_module("caelum_deployment", {**abort, "brought": {str(token): ["a"]}})
+    assert (again["changed"], again["undone"]) == (False, [token]), "as long as a host has it"
+    whole = {**abort, "brought": {str(token): ["b", "a"]}}
+    assert run_module("caelum_deployment", whole, check=True)["ids"] == opened["ids"]
+    assert rows(migrated_database) == [("pim-web", "aborted"), ("pim-worker", "aborted")]
+    done = run_module("caelum_deployment", whole)
+    assert (done["ids"], done["undone"], {row["status"] for row in done["rows"]}) == (opened["ids"], [], {"success"})
+    assert rows(migrated_database) == [("pim-web", "success"), ("pim-worker", "success")]
+    assert not run_module("caelum_deployment", whole)["changed"]
+    assert events(migrated_database)[-2:] == ["verified"] * 2
+
+
+def test_what_an_abort_ends_and_no_host_has_is_no_success(login: dict[str, Any]) -> None:
+    opened = run_module("caelum_deployment", opening(login))
+    ended = run_module("caelum_deployment", {"state": "aborted", "database": login})
+    assert (ended["ids"], ended["undone"]) == (opened["ids"], [opened["fencing_token"]])
+
+
 def test_the_history_is_the_newest_rows_first_with_the_seconds_that_they_took(
     migrated_database: Database, login: dict[str, Any]
 ) -> None:

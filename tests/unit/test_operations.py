@@ -70,6 +70,16 @@ def test_an_abort_knows_what_all_hosts_had_verified() -> None:
     assert operations.verified([{"fincoll": done}, {"fincoll": open_one}]) == []
 
 
+def test_what_some_hosts_had_verified_of_a_deployment_that_ended_returns_as_well() -> None:
+    committed = service(revision("v2", "x"), previous=revision("v1", "x")) | {"brought": 7}
+    first = service(revision("v2", "x")) | {"brought": 7}
+    hosts = {"a": {"fincoll": committed}, "b": {"fincoll": service(revision("v1", "x"), {"version": "v2"})}}
+    assert operations.brought(hosts | {"c": {"fincoll": first, "pim": service(None)}}) == {"7": ["a", "c"]}
+    assert operations.half_way(hosts, [7]) == {"fincoll": {"hosts": ["a", "b"]}}
+    assert operations.half_way(hosts, [8]) == {"fincoll": {"hosts": ["b"]}}
+    assert operations.half_way({"c": {"fincoll": first}}, [7]) == {}, "there is nothing before the first"
+
+
 def test_only_what_has_a_good_revision_can_be_returned_to_it() -> None:
     listing = {"pim": service(None, {"version": "v1.0.0"}), "fincoll": service(revision("v1", "x"), {"version": "v2"})}
     assert operations.half_way({"a": listing}) == {"fincoll": {"hosts": ["a"]}}

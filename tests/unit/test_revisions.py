@@ -309,15 +309,32 @@ def test_the_module_commits_discards_and_lists_without_secrets(revisions, tmp_pa
     listed = module(tmp_path, "listed", services=["fincoll", "senvec"])
     of = listed["services"]["fincoll"]
     assert [of[key]["version"] for key in ("current", "previous", "pending")] == ["v1.1.0", "v1.0.0", "v1.2.0"]
-    assert of["fence"] == 3
+    assert (of["fence"], of["committed"], of["brought"]) == (3, 0, 0)
     assert [(row["number"], row["previous"], row["action"]) for row in of["revisions"]] == [
         (2, 1, "deploy"), (1, None, "deploy")]  # fmt: skip
     assert listed["services"]["senvec"] == {
-        "current": None, "previous": None, "pending": None, "fence": 0, "committed": 0, "revisions": []}  # fmt: skip
+        "current": None, "previous": None, "pending": None, "fence": 0, "committed": 0, "brought": 0,
+        "revisions": []}  # fmt: skip
     assert SECRET not in json.dumps([done, listed])
     gone = module(tmp_path, "discarded", service="fincoll", fencing_token=3)
     assert (gone["changed"], gone["revision"]["version"]) == (True, "v1.1.0")
     assert module(tmp_path, "discarded", service="fincoll", fencing_token=3)["changed"] is False
+
+
+def test_a_deployment_brought_what_is_new_and_verified_what_was_there(revisions, tmp_path):
+    def tokens() -> tuple[int, int]:
+        of = module(tmp_path, "listed", service="fincoll")["services"]["fincoll"]
+        return of["committed"], of["brought"]
+
+    deploy(revisions, 1, "v1.0.0")
+    assert tokens() == (1, 1)
+    deploy(revisions, 2, "v1.0.0")
+    assert tokens() == (2, 0)
+    deploy(revisions, 3, "v1.1.0")
+    assert tokens() == (3, 3)
+    revisions.begin(4, revisions.wanted("previous"))
+    revisions.commit(4)
+    assert tokens() == (4, 0), "what a rollback returns to was there before"
 
 
 def test_the_module_refuses_who_was_taken_over_also_in_check_mode(revisions, tmp_path):

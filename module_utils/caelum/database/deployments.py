@@ -6,7 +6,7 @@ that hung and came back can't overwrite what the reaper or a colleague recorded 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -201,6 +201,46 @@ def abort_rows(  # noqa: PLR0913 - which rows, for whom
     rows = sorted((Aborted(*row) for row in cursor.fetchall()), key=lambda row: row.id)
     record(cursor, [row.id for row in rows], Event("aborted", {"by": by}))
     return rows, int(token)
+
+
+def settle_aborted(
+    cursor: extensions.cursor, ids: Sequence[int], inventory: str, brought: Mapping[int, Collection[str]], by: str
+) -> tuple[list[Aborted], list[int]]:
+    """The aborted deployments `ids`, and earlier ones that hosts still have: rows made a success, tokens to undo.
+
+    `brought` are the tokens that they were opened with, and the hosts that have what they brought. Whoever closes a
+    row from one host alone, as the reaper does, cannot know of the others. Where all of a deployment's hosts have it,
+    it had passed its gates, and its rows are made the success that it is; else those that have it are to return.
+    """
+    cursor.execute(
+        """SELECT id, service_name, component, host, version, (opening.detail->>'fencing_token')::bigint,
+                  opening.detail->'hosts'
+           FROM deployment_history
+           JOIN LATERAL (
+               SELECT detail FROM deployment_events
+               WHERE deployment_id = deployment_history.id AND event = 'opened' ORDER BY id LIMIT 1
+           ) AS opening ON true
+           WHERE inventory = %s AND status = 'aborted'
+             AND (id = ANY(%s) OR (opening.detail->>'fencing_token')::bigint = ANY(%s))
+           ORDER BY deployment_history.id FOR UPDATE OF deployment_history""",
+        (inventory, list(ids), list(brought)),
+    )
+    whole: list[Aborted] = []
+    undone: set[int] = set()
+    for row_id, of, component, host, version, token, hosts in cursor.fetchall():
+        have = set(brought.get(token, ()))
+        if have and set(hosts or ()) <= have:
+            whole.append(Aborted(row_id, of, component, host, version, "success"))
+        else:
+            undone.add(token)
+    ended = [row.id for row in whole]
+    cursor.execute(
+        """UPDATE deployment_history SET status = 'success', logs = %s || coalesce('; before: ' || logs, '')
+           WHERE id = ANY(%s)""",
+        (f"verified on all its hosts, as {by} found", ended),
+    )
+    record(cursor, ended, Event("verified", {"by": by}))
+    return whole, sorted(undone)
 
 
 def _lost_race(cursor: extensions.cursor, change: Change, component: str) -> Refused:

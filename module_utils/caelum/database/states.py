@@ -157,9 +157,13 @@ def aborted(params: Params, check: bool) -> dict[str, Any]:
         rows, token = deployments.abort_rows(
             cursor, service, inventory, _named(params), by, verified=params["verified"]
         )
+        brought = {int(one): hosts for one, hosts in params["brought"].items()}
+        whole, undone = deployments.settle_aborted(cursor, [row.id for row in rows], inventory, brought, by)
+        rows = sorted({row.id: row for row in (*rows, *whole)}.values(), key=lambda row: row.id)
         if check:
             cursor.connection.rollback()
     found = {"changed": bool(rows), "ids": [row.id for row in rows], "rows": [asdict(row) for row in rows]}
+    found |= {"undone": undone}
     return found if check else {**found, "fencing_token": token}
 
 

@@ -86,7 +86,10 @@ class Pending(Recorded):
 
 @dataclass(frozen=True, kw_only=True)
 class Revision(Recorded):
-    """A release that was verified on this host. `fencing_token` and `change` are of what made it current last."""
+    """A release that was verified on this host. `fencing_token` and `change` are of what made it current last.
+
+    `made` is the token of the deployment that brought it; 0 in the files of earlier releases.
+    """
 
     number: int
     service: str
@@ -94,6 +97,7 @@ class Revision(Recorded):
     previous: int | None
     fencing_token: int
     change: str
+    made: int = 0
 
 
 def with_others(items: Iterable[Item], others: Iterable[Item]) -> tuple[Item, ...]:

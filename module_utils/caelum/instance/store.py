@@ -261,6 +261,7 @@ class Revisions:
             previous=self._current_number(),
             fencing_token=pending.fencing_token,
             change=pending.change,
+            made=pending.fencing_token,
         )
 
     def _forget_unfinished(self) -> None:
