@@ -18,24 +18,26 @@ ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
 from ansible.module_utils.caelum import components, drift, fleet, operations, rollout, topology  # noqa: E402
 from ansible.module_utils.caelum.adopt import words as adopt_words  # noqa: E402
 from ansible.module_utils.caelum.preflight import command_line  # noqa: E402
+from ansible.module_utils.caelum.preflight.asked import Asked, declared  # noqa: E402
+from ansible.module_utils.caelum.preflight.inventory import placeholders  # noqa: E402
 from ansible.module_utils.caelum.release import target, wanted  # noqa: E402
 
 
 def refusal(asked: Mapping[str, Any], build: bool = False) -> str:
     """Why a run, with `build` a mere build, cannot work, as one line; empty when it can.
 
-    `asked` has the fields of `command_line.Asked`; the command line and the roles' argument specs are added.
+    `asked` has the fields of `preflight.asked.Asked`; the command line and the roles' argument specs are added.
     """
     # the loader in C takes a tenth of the time, which every run would wait for
     specs = (
         yaml.load(spec.read_text(), yaml.CSafeLoader) for spec in (ROOT / "roles").glob("*/meta/argument_specs.yml")
     )
     texts = {name: value if isinstance(value, Mapping | list | tuple) else str(value) for name, value in asked.items()}
-    found = command_line.Asked(
+    found = Asked(
         **texts,
         as_root=topology.as_root(str(asked.get("prefix", "/"))),
         given=load_extra_vars(DataLoader()),
-        known=command_line.declared(specs),
+        known=declared(specs),
     )
     return str(command_line.build_refusal(found) if build else command_line.refusal(found))
 
@@ -96,7 +98,7 @@ class FilterModule:
             "caelum_owned": topology.owned,
             "caelum_partly": rollout.partly,
             "caelum_peers": fleet.peers,
-            "caelum_placeholders": command_line.placeholders,
+            "caelum_placeholders": placeholders,
             "caelum_plan": rollout.plan,
             "caelum_ports": topology.ports,
             "caelum_probes": topology.probes,

@@ -7,14 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.caelum.preflight.command_line import (
-    SECRETS,
-    Asked,
-    build_refusal,
-    declared,
-    placeholders,
-    refusal,
-)
+from ansible.module_utils.caelum.preflight.asked import Asked, declared
+from ansible.module_utils.caelum.preflight.command_line import build_refusal, refusal
+from ansible.module_utils.caelum.preflight.inventory import SECRETS, placeholders
 
 FINE = Asked(
     version="v1.1.0", inventory="local", prefix="/opt/caelum-1234abcd",
