@@ -32,7 +32,7 @@ PLAYBOOK = $(if $(INSIDE),$(INLAB) play '$(LAB_NAME)' --,.venv/bin/ansible-playb
 FLEET = $(filter-out local,$(INVENTORY))
 HERE = $(if $(FLEET),@echo "$@ is for this machine's own deployment; on a host of $(INVENTORY) type: ssh HOST $(1) (make topology INVENTORY=$(INVENTORY) lists hosts and units)" >&2; exit 2)
 # As many tests at once as the machine has cores, up to four; what shares a deployment stays together (tests/conftest.py).
-PYTEST = .venv-dev/bin/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+PYTEST = .venv-dev/bin/python -m pytest -n auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 ONE = $(if $(SERVICE),-e 'service=$(SERVICE)')
 # Ansible reads no ansible.cfg by itself from a folder that everybody may write to.
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg

@@ -8,9 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from pathlib import PurePosixPath
 
 import pytest
 from tools.lab import requirements
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 import support.ansible_path  # noqa: F401  # before any test imports ansible.module_utils.caelum
 
@@ -23,21 +26,29 @@ def installed(package: str) -> bool:
     return "ok installed" in query.stdout
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own
+# Tests of these files share one ecosystem.
+ECOSYSTEM = {"test_local_deploy", "test_recovery", "test_refusals", "test_specification"}
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Keep together what shares a deployment, a lab's machines or a file's fixtures."""
+    return Grouped(config, log)
+
+
+class Grouped(LoadScopeScheduling):  # type: ignore[misc] # xdist ships no types
+    """Gives groups of files to the processes that run tests, in the order in which they were collected."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = PurePosixPath(nodeid.partition("::")[0])
+        if file.parent.name == "lab":
+            return "machines"
+        return "ecosystem" if file.stem in ECOSYSTEM else file.stem
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep together what shares a deployment, a lab's machines or a file's fixtures; begin with what takes long."""
-    if not getattr(config.option, "loadgroup", False):
-        return
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(_group(item)))
-    items.sort(key=lambda item: (not item.get_closest_marker("lab"), not item.get_closest_marker("integration")))
-
-
-def _group(item: pytest.Item) -> str:
-    if item.get_closest_marker("lab"):
-        return "machines"
-    return "ecosystem" if "deployed" in getattr(item, "fixturenames", ()) else item.path.stem
+    """Begin with what takes long where tests run beside each other, so that nothing waits for it at the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: (not item.get_closest_marker("lab"), not item.get_closest_marker("integration")))
 
 
 def _hold_back(reason: str) -> None:

@@ -11,7 +11,7 @@ from support.deploying import Started, deploy, good, newest, rows, version
 from support.ecosystem import Ecosystem
 from support.waiting import until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900), pytest.mark.xdist_group("cut off")]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 LEASE_S = 4
 SIGNALS = {"INT": signal.SIGINT, "TERM": signal.SIGTERM, "KILL": signal.SIGKILL}

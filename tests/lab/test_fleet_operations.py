@@ -15,6 +15,7 @@ import yaml
 from tools.lab.places import ROOT
 
 from support.fleet import CANDIDATE, FINCOLL, INVENTORY, PIM, TRAINING, VERSION, Fleet, predicting
+from support.processes import family
 from support.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800)]
@@ -33,21 +34,6 @@ def as_deployed(fleet: Fleet) -> Iterator[None]:
     assert run.status == 0, run.output[-4000:]
     verified = fleet.play("verify.yml")
     assert verified.status == 0, verified.output[-3000:]
-
-
-def family(pid: int) -> list[int]:
-    """A process and all that descend from it, as they are now."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(entry.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-        children.setdefault(parent, []).append(int(entry.parent.name))
-    found = [pid]
-    for one in found:
-        found += children.get(one, [])
-    return found
 
 
 def pending(fleet: Fleet, host: str, service: str) -> bool:

@@ -12,6 +12,7 @@ from xmlrpc.client import Fault
 import psycopg
 
 from support.ecosystem import ROOT, Ecosystem, Run
+from support.processes import family
 from support.several import Fleet
 from support.waiting import until
 
@@ -122,7 +123,8 @@ class Started:
 
     def lose(self) -> None:
         """End it and all that it started at once, as a controller does that loses its power."""
-        os.killpg(self._process.pid, signal.SIGKILL)
+        for pid in family(self._process.pid):  # Ansible's workers have sessions of their own
+            os.kill(pid, signal.SIGKILL)
         self._process.wait()
 
     def finish(self, seconds: float = 120) -> str:

@@ -97,3 +97,18 @@ def running(
         if service.process.poll() is None:
             service.stop()
         service.forget()
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that descend from it, as they are now."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(entry.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        children.setdefault(parent, []).append(int(entry.parent.name))
+    found = [pid]
+    for one in found:
+        found += children.get(one, [])
+    return found

@@ -169,6 +169,9 @@ def down(name: str, say: Say = print) -> None:
         say(f"there is no lab {name!r}: nothing to end")
         return
     with _alone(places):
+        if not places.folder.is_dir():
+            say(f"the lab {name!r} is gone: somebody else ended it meanwhile")
+            return
         state = _record(places)
         if state and "share" in state.processes:
             with contextlib.suppress(LabError):  # a stopped share would keep every process that waits for it
