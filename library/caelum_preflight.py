@@ -110,6 +110,9 @@ options:
         description: Whether an NVIDIA driver must be there.
         type: bool
         default: false
+  host:
+    description: What M(caelum_host) is to make of the host, as it takes it; left out where nothing is to be made of it.
+    type: dict
 attributes:
   check_mode:
     support: full
@@ -138,6 +141,11 @@ held:
   returned: success
   type: dict
   sample: {fincoll@stable: 4242}
+made:
+  description: Whether the host is already what M(caelum_host) would make of it; null without O(host).
+  returned: success
+  type: bool
+  sample: true
 clock:
   description: Seconds since 1970 by the host's own clock.
   returned: success

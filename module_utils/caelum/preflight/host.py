@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
 from ..adopt import looks
 from ..errors import Refused
+from ..host import transaction
 from ..instance import leftovers, procfs
 from ..instance.envfile import service_of
 from ..instance.instances import Instance, refuse_twins
@@ -34,6 +37,7 @@ SPEC = {
     "free_mib": {"type": "int", "default": 2048},
     "ports": {"type": "list", "elements": "dict", "options": PORT, "default": []},
     "fleet": {"type": "dict", "options": fleet.SPEC},
+    "host": {"type": "dict"},
 }
 _LARGEST_PORT = 65535
 UNITS = Path("/etc/systemd/system")
@@ -62,7 +66,16 @@ def look(params: Mapping[str, Any]) -> dict[str, Any]:
     except OSError as error:
         what = error.filename or "the host"
         raise Refused(f"{what} cannot be looked at: {error.strerror}; give the caller the right to read it") from error
-    return {"free_mib": free, "held": held, "clock": time.time()}
+    made = _made(params["host"]) if params["host"] else None
+    return {"free_mib": free, "held": held, "clock": time.time(), "made": made}
+
+
+def _made(wanted: Mapping[str, Any]) -> bool:
+    """Whether `caelum_host` would find nothing to do; Refused where it would refuse."""
+    given = ArgumentSpecValidator(transaction.SPEC).validate(dict(wanted))
+    if given.error_messages:
+        raise Refused(f"host: {'; '.join(given.error_messages)}")
+    return not transaction.transact(given.validated_parameters, check=True).fixes
 
 
 @dataclass(frozen=True)
