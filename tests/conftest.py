@@ -26,7 +26,8 @@ def installed(package: str) -> bool:
     return "ok installed" in query.stdout
 
 
-# Tests of these files share one ecosystem.
+# Tests of these files share one ecosystem, and the first of them want it as it was deployed. Others that use it do not
+# care how they find it.
 ECOSYSTEM = {"test_local_deploy", "test_recovery", "test_refusals", "test_specification"}
 
 

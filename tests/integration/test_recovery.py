@@ -58,7 +58,7 @@ def test_an_upgrade_and_two_rollbacks_go_back_twice(at_v110: Ecosystem) -> None:
 
 def test_a_release_that_never_becomes_ready_is_taken_back_whole(at_v110: Ecosystem, broken: Scratch) -> None:
     since = newest(at_v110)
-    run = deploy(at_v110, "v3.0.0", "-e", f"caelum_checkout={broken.path}", "-e", "caelum_ready_timeout=8")
+    run = deploy(at_v110, "v3.0.0", "-e", f"caelum_checkout={broken.path}", "-e", "caelum_ready_timeout=20")
     last = refused(run)
     assert "this release is broken" in last
     assert "returned to v1.1.0" in last
@@ -74,7 +74,7 @@ def test_a_healed_drift_is_no_release_that_a_failing_run_could_take_back(at_v110
     good(deploy(at_v110, "v1.2.0"))
     edited = at_v110.prefix / "etc/caelum/news@stable.env"
     edited.write_text(edited.read_text() + "ADDED_BY_HAND=1\n")
-    arguments = ("-e", "senvec_version=v1.2.0", "-e", "finvec_version=v1.2.0", "-e", "caelum_ready_timeout=8")
+    arguments = ("-e", "senvec_version=v1.2.0", "-e", "finvec_version=v1.2.0", "-e", "caelum_ready_timeout=20")
     last = refused(deploy(at_v110, "v3.0.0", "-e", f"caelum_checkout={broken.path}", *arguments))
     assert "this release is broken" in last
     assert versions(at_v110) == everything("v1.2.0"), "SenVec was only healed: v1.1.0 is not what it goes back to"
