@@ -39,7 +39,7 @@ layout = Layout(Path("/"))
 runtime = RUNTIMES["systemd"](layout)
 try:
     outcome = run(params, layout, runtime, check=check)
-    rows = host.report(outcome.plan, outcome.state, runtime, outcome.names)
+    rows = host.report(outcome.plan, outcome.state, runtime, outcome.releases)
     print(json.dumps({{"steps": outcome.plan.steps(), "instances": {{row["name"]: row for row in rows}}}}))
 except Refused as refused:
     print(json.dumps({{"refused": str(refused)}}))
