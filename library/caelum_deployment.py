@@ -251,7 +251,7 @@ lease:
   type: int
   sample: 30
 undone:
-  description: Those tokens of I(brought) that stay aborted, since other hosts do not have it; these are to return.
+  description: Tokens of what stays aborted; hosts that have what it brought are to return.
   returned: for C(aborted)
   type: list
   elements: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from support import ecosystem as support
 from support.ecosystem import ROOT
+from support.processes import environment
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 def test_everything_on_this_machine() -> None:
     with support.temporary() as place:
         folder = Path(sys.executable).parent
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PYTEST_"))}
+        kept = environment()
         place_of = {"CAELUM_MOLECULE_PREFIX": str(place.prefix), "CAELUM_MOLECULE_PORTS": str(place.base)}
         done = subprocess.run(
             [str(folder / "molecule"), "test", "-s", "default"],

@@ -12,7 +12,7 @@ from xmlrpc.client import Fault
 import psycopg
 
 from support.ecosystem import ROOT, Ecosystem, Run
-from support.processes import family
+from support.processes import environment, family
 from support.several import Fleet
 from support.waiting import until
 
@@ -86,9 +86,8 @@ class Started:
 
     def __init__(self, place: Ecosystem | Fleet, to: str, *arguments: str) -> None:
         command = place.command("deploy.yml", "-v", "-e", f"version={to}", *arguments)
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PYTEST_"))}
         self._process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            command, cwd=ROOT, env=environment(), text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         self._lines: list[str] = []

@@ -22,6 +22,7 @@ from typing import Any
 import psycopg
 
 import support.ansible_path  # noqa: F401 - makes the next import possible
+from support import processes
 
 # isort: split
 from ansible.module_utils.caelum.instance import procfs
@@ -55,10 +56,9 @@ class Ecosystem:
     ) -> Run:
         """Run a playbook on inventory/local with this prefix and port base; `environment` is added to the caller's."""
         command = self.command(name, *arguments)
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PYTEST_"))}
         done = subprocess.run(
-            command, cwd=ROOT, env={**kept, **(environment or {})}, check=False, text=True, timeout=timeout,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            command, cwd=ROOT, env={**processes.environment(), **(environment or {})}, check=False, text=True,
+            timeout=timeout, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         return Run(done.returncode, done.stdout)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from tools.lab import lab
 from tools.lab.places import ROOT
 
 from support.lab import Machines
+from support.processes import environment
 
 VERSION = "v1.1.0"
 INVENTORY = "inventory/production"
@@ -57,14 +57,14 @@ class Fleet:
 
     def molecule(self, step: str, scenario: str = "fleet", timeout: float = 1500) -> Run:
         """One step of a scenario."""
-        kept, folder = _environment(), Path(sys.executable).parent
+        kept, folder = environment(), Path(sys.executable).parent
         # what Molecule remembers of a scenario is this lab's alone
         memory = Path(tempfile.gettempdir(), f"caelum-molecule-{self.name}")
         kept["MOLECULE_EPHEMERAL_DIRECTORY"] = str(memory)
-        environment = {**kept, "CAELUM_LAB": self.name, "PATH": f"{folder}:{kept['PATH']}", "NO_COLOR": "1"}
+        words = {**kept, "CAELUM_LAB": self.name, "PATH": f"{folder}:{kept['PATH']}", "NO_COLOR": "1"}
         command = [str(folder / "molecule"), step, "-s", scenario]
         try:
-            return _run(command, environment, timeout)
+            return _run(command, words, timeout)
         finally:
             if step in ("destroy", "test"):
                 shutil.rmtree(memory, ignore_errors=True)
@@ -75,14 +75,14 @@ class Fleet:
 
     def play(self, playbook: str, *words: str, inventory: str = INVENTORY, timeout: float = 900) -> Run:
         """A playbook in the lab."""
-        return _run(self._command(playbook, *words, inventory=inventory), _environment(), timeout)
+        return _run(self._command(playbook, *words, inventory=inventory), environment(), timeout)
 
     def begin(self, playbook: str, *words: str) -> subprocess.Popen[str]:
         """As `play`, without waiting for its end; its output is in `stdout`."""
         return subprocess.Popen(
             self._command(playbook, *words),
             cwd=ROOT,
-            env=_environment(),
+            env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -146,11 +146,6 @@ def predicting(fleet: Fleet, every_s: float = 0.5, at: str = FINCOLL) -> Iterato
     finally:
         done.set()
         thread.join()
-
-
-def _environment() -> dict[str, str]:
-    """This process's, without what pytest and Molecule say to Ansible."""
-    return {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PYTEST_"))}
 
 
 def _run(command: list[str], environment: dict[str, str], timeout: float) -> Run:

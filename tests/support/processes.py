@@ -15,6 +15,11 @@ from pathlib import Path
 KEPT = ("PATH", "HOME", "TMPDIR", "LANG")
 
 
+def environment() -> dict[str, str]:
+    """This process's environment, without what pytest and Molecule say to Ansible."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PYTEST_"))}
+
+
 def free_port() -> int:
     """A port of 127.0.0.1 that nothing listens on at this moment."""
     with socket.socket() as probe:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import psycopg
 import yaml
 
 from support.ecosystem import ROOT, Run, free_base
+from support.processes import environment
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "database": ("one",),
@@ -58,9 +58,8 @@ class Fleet:
 
     def playbook(self, name: str, *arguments: str, timeout: float = 600) -> Run:
         """Run a playbook on the inventory."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "PYTEST_"))}
         done = subprocess.run(
-            self.command(name, *arguments), cwd=ROOT, env=kept, check=False, text=True, timeout=timeout,
+            self.command(name, *arguments), cwd=ROOT, env=environment(), check=False, text=True, timeout=timeout,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         return Run(done.returncode, done.stdout)
